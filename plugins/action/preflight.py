@@ -1,0 +1,22 @@
+# SPDX-FileCopyrightText: 2026 The kubernaut.integration authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Action front of preflight."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible_collections.kubernaut.integration.plugins.module_utils._preflight import PHASE, check_migrations
+from ansible_collections.kubernaut.integration.plugins.plugin_utils._action import PhaseAction
+
+
+class ActionModule(PhaseAction):
+    """Run the phase here or send the module, after a look at what lies on the controller."""
+
+    phase = PHASE
+
+    def localize(self, options: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
+        """Check the directory of migrations: it lies on the controller, wherever the stack runs."""
+        if options["migrations"]:
+            check_migrations(options["migrations"])
+        return options

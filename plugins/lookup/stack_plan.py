@@ -1,0 +1,92 @@
+# SPDX-FileCopyrightText: 2026 The kubernaut.integration authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Lookup: the plan of the stack that the play's variables describe."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible.errors import AnsibleError
+from ansible.plugins.lookup import LookupBase
+
+from ansible_collections.kubernaut.integration.plugins.module_utils._plan import DEFAULTS, PlanError, plan
+
+DOCUMENTATION = r"""
+name: stack_plan
+author: The kubernaut.integration authors (@kubernaut)
+short_description: What the stack is called and where it listens
+description:
+  - Turns the C(stack_*) variables of the play into names, ports, credentials and the facts of the contract.
+  - Nothing is read from the target; the answer depends on the variables alone.
+options: {}
+notes:
+  - Reads the variables C(stack_team), C(stack_contract), C(stack_run_id) and C(stack_teams) of the play; a missing one
+    takes the default of the role P(kubernaut.integration.stack#role).
+"""
+
+EXAMPLES = r"""
+- name: Show where DataStorage will listen
+  ansible.builtin.debug:
+    msg: "{{ lookup('kubernaut.integration.stack_plan').ports.datastorage }}"
+"""
+
+RETURN = r"""
+_raw:
+  description: The plan, as a list of one.
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: Name of the stack, V(team) or V(team-run).
+      type: str
+    team:
+      description: Team whose stack it is.
+      type: str
+    run_id:
+      description: C(stack_run_id).
+      type: str
+    contract:
+      description: What the generation of DataStorage decides, such as C(port), C(health) and C(timeout).
+      type: dict
+    contract_name:
+      description: Name of the generation.
+      type: str
+    ports:
+      description: Component -> published TCP port.
+      type: dict
+    containers:
+      description: Component -> name of its container.
+      type: dict
+    network:
+      description: Name of the network.
+      type: str
+    volume:
+      description: Name of PostgreSQL's data volume.
+      type: str
+    database:
+      description: The service's own database.
+      type: str
+    user:
+      description: The service's own user of the database.
+      type: str
+    password:
+      description: Password of that user.
+      type: str
+    labels:
+      description: Labels of everything that belongs to the stack.
+      type: dict
+"""
+
+
+class LookupModule(LookupBase):
+    """Answer with one plan."""
+
+    def run(self, terms: list[Any], variables: dict[str, Any] | None = None, **kwargs: Any) -> list[dict[str, Any]]:
+        """Template the stack's variables and plan with them."""
+        given = {
+            name: self._templar.template((variables or {})[name]) for name in DEFAULTS if name in (variables or {})
+        }
+        try:
+            return [plan(given)]
+        except PlanError as error:
+            raise AnsibleError(str(error)) from None

@@ -1,0 +1,118 @@
+# SPDX-FileCopyrightText: 2026 The kubernaut.integration authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The gate engine: wait for a claim to become true, with evidence. PRIVATE to the collection.
+
+A gate asks its own probe again and again until the probe is satisfied, the deadline has passed, or waiting has become
+pointless because the container that should answer is gone. It knows nothing of PostgreSQL, Redis or HTTP.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any, Callable, Dict, List, Optional
+
+#: Seconds between two attempts while the gate is young, and the longest gap after that.
+QUICK_GAP = 0.05
+SLOW_GAP = 0.5
+#: Seconds for which a gate polls at :data:`QUICK_GAP`; most services are up by then.
+QUICK_PERIOD = 10.0
+#: Growth of the gap afterwards.
+GROWTH = 1.3
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What one attempt saw.
+
+    :param ready: the claim is true.
+    :param state: short word for what was seen, such as ``refused`` or ``starting``; equal states are counted together.
+    :param detail: the evidence in one line.
+    :param final: waiting longer cannot help.
+    """
+
+    ready: bool
+    state: str
+    detail: str
+    final: bool = False
+
+
+@dataclass
+class Seen:
+    """A run of equal observations: ``state`` since ``since`` seconds after the gate began, seen ``times`` times."""
+
+    state: str
+    detail: str
+    since: float
+    times: int
+
+    def as_dict(self) -> Dict[str, Any]:
+        return {"state": self.state, "detail": self.detail, "since": round(self.since, 3), "times": self.times}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How a gate ended.
+
+    :param ready: the claim is true.
+    :param elapsed: seconds from the first attempt to the end.
+    :param attempts: how often the probe was asked.
+    :param observations: what was seen, in order, equal states folded together.
+    :param last: the last observation.
+    """
+
+    ready: bool
+    elapsed: float
+    attempts: int
+    observations: List[Seen]
+    last: Observation
+
+    def as_dict(self) -> Dict[str, Any]:
+        """The part of a task's result that every gate returns."""
+        return {
+            "ready": self.ready,
+            "elapsed": round(self.elapsed, 3),
+            "attempts": self.attempts,
+            "observations": [seen.as_dict() for seen in self.observations],
+        }
+
+
+def next_gap(gap: float, age: float) -> float:
+    """Return the pause in seconds before the next attempt, given the last pause and the gate's age."""
+    return QUICK_GAP if age < QUICK_PERIOD else min(SLOW_GAP, gap * GROWTH)
+
+
+def wait(
+    probe: Callable[[float], Observation],
+    timeout: float,
+    watch: Optional[Callable[[bool], Optional[Observation]]] = None,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Verdict:
+    """Ask ``probe`` until it is ready, final, or ``timeout`` seconds have passed.
+
+    :param probe: makes one attempt; gets the seconds that are left and must not take longer.
+    :param watch: looks whether the container still lives; returns a final observation when it does not, else None.
+        It is asked after every attempt, and told to be certain before the gate opens.
+    :returns: the verdict; a probe is always asked at least once, even with a timeout of 0.
+    """
+    begin = clock()
+    gap = QUICK_GAP
+    attempts = 0
+    seen: List[Seen] = []
+    while True:
+        left = max(0.0, timeout - (clock() - begin))
+        observation = probe(max(left, QUICK_GAP))
+        attempts += 1
+        age = clock() - begin
+        if watch is not None:
+            observation = watch(observation.ready) or observation
+            age = clock() - begin
+        if seen and seen[-1].state == observation.state and seen[-1].detail == observation.detail:
+            seen[-1].times += 1
+        else:
+            seen.append(Seen(observation.state, observation.detail, age, 1))
+        if observation.ready or observation.final or age >= timeout:
+            return Verdict(observation.ready, age, attempts, seen, observation)
+        gap = next_gap(gap, age)
+        sleep(min(gap, max(0.0, timeout - age)))

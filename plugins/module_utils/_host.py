@@ -1,0 +1,355 @@
+# SPDX-FileCopyrightText: 2026 The kubernaut.integration authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Can this machine run a stack, and how: phase ``host_probe``. PRIVATE to the collection."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import platform
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import asdict, dataclass
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
+
+from ansible_collections.kubernaut.integration.plugins.module_utils._phase import (
+    LIBRARIES,
+    Context,
+    Options,
+    Phase,
+    PhaseError,
+    Result,
+)
+from ansible_collections.kubernaut.integration.plugins.module_utils._plan import digest
+from ansible_collections.kubernaut.integration.plugins.module_utils._podman import Podman
+from ansible_collections.kubernaut.integration.plugins.module_utils._state import make_private, state_home
+
+#: Need -> package, by family of distribution (``ID`` and ``ID_LIKE`` of os-release).
+PACKAGES: Mapping[str, Mapping[str, str]] = {
+    "debian": {
+        "podman": "podman",
+        "runc": "runc",
+        "netavark": "netavark",
+        "aardvark-dns": "aardvark-dns",
+        "iptables": "iptables",
+        "newuidmap": "uidmap",
+        "slirp4netns": "slirp4netns",
+        "mmdebstrap": "mmdebstrap",
+        "psycopg": "python3-psycopg",
+        "redis": "python3-redis",
+        "yaml": "python3-yaml",
+    },
+    "fedora": {
+        "podman": "podman",
+        "runc": "runc",
+        "netavark": "netavark",
+        "aardvark-dns": "aardvark-dns",
+        "iptables": "iptables",
+        "newuidmap": "shadow-utils",
+        "slirp4netns": "slirp4netns",
+        "mmdebstrap": "mmdebstrap",
+        "psycopg": "python3-psycopg3",
+        "redis": "python3-redis",
+        "yaml": "python3-pyyaml",
+    },
+}
+#: Where distributions put podman's helpers, which are not on PATH.
+HELPERS = ("/usr/libexec/podman", "/usr/lib/podman", "/usr/local/libexec/podman", "/usr/local/lib/podman", "/usr/sbin")
+#: What may be missing where podman runs no container: its own choice of runtime fails, or its network needs a firewall.
+LAST_HELP = ("runc", "iptables")
+#: Limits that every machine grants, for those that refuse even their own hard limits to a container.
+MODEST = 1024
+
+
+@dataclass(frozen=True)
+class Way:
+    """A way in which this machine runs containers.
+
+    :param runtime: OCI runtime to name; empty for podman's own choice.
+    :param ulimits: ``name=soft:hard`` for every limit that has to be lowered; both or none, because naming one
+        replaces podman's whole list and the other would be raised again.
+    """
+
+    runtime: str
+    ulimits: Tuple[str, ...]
+
+    @property
+    def run_arguments(self) -> List[str]:
+        """Arguments of ``podman run`` and ``podman build``."""
+        return [part for limit in self.ulimits for part in ("--ulimit", limit)]
+
+
+def ways(runtimes: Sequence[str], nofile: int, nproc: int) -> Iterator[Way]:
+    """Yield the ways to try, the user's own configuration first, then those that ask for less.
+
+    :param runtimes: names of the OCI runtimes that are installed.
+    :param nofile: hard limit of open files of this process.
+    :param nproc: hard limit of processes of this process, at most the kernel's highest pid.
+    """
+    limits: List[Tuple[str, ...]] = [()]
+    for files, processes in ((nofile, nproc), (MODEST, MODEST)):
+        limits.append(("nofile=%d:%d" % (files, files), "nproc=%d:%d" % (processes, processes)))
+    for runtime in ("", *runtimes):
+        for ulimits in limits:
+            yield Way(runtime, ulimits)
+
+
+def family(os_release: str) -> str:
+    """Return the key of :data:`PACKAGES` for the text of an os-release file, or an empty string."""
+    fields = dict(line.split("=", 1) for line in os_release.splitlines() if "=" in line)
+    names = (fields.get("ID", "") + " " + fields.get("ID_LIKE", "")).replace('"', "").split()
+    aliases = {"ubuntu": "debian", "rhel": "fedora", "centos": "fedora"}
+    for name in names:
+        if aliases.get(name, name) in PACKAGES:
+            return aliases.get(name, name)
+    return ""
+
+
+def _helper(name: str) -> bool:
+    return shutil.which(name, path=os.pathsep.join((*HELPERS, os.environ.get("PATH", "")))) is not None
+
+
+def _last_help() -> List[str]:
+    """Return what of :data:`LAST_HELP` could still be installed."""
+    return [name for name in LAST_HELP if not _helper(name)]
+
+
+def needs(root: bool, venv: bool) -> Dict[str, bool]:
+    """Return what a stack needs on this machine and whether it is there, without calling podman.
+
+    :param root: the process runs as root.
+    :param venv: the interpreter is a virtual environment's, which no package manager can fill.
+    """
+    found = {name: _helper(name) for name in ("podman", "netavark", "aardvark-dns")}
+    if not root:
+        found["newuidmap"] = _helper("newuidmap")
+        found["slirp4netns"] = _helper("slirp4netns") or _helper("pasta")
+    if not venv:
+        found.update({name: importlib.util.find_spec(name) is not None for name in LIBRARIES})
+    return found
+
+
+def _tiny_root(directory: str) -> List[str]:
+    """Make a root file system that can run one program, from this machine's own files; return its command.
+
+    No image is needed to find out which OCI runtime works: ``true`` and the libraries it is linked to are enough.
+    """
+    program = shutil.which("true") or "/bin/true"
+    said = subprocess.run(["ldd", program], capture_output=True, text=True, check=False).stdout
+    needed = {word for word in said.split() if word.startswith("/")} | {program}
+    for path in needed:
+        target = directory + path
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        shutil.copy2(os.path.realpath(path), target)
+    return [program]
+
+
+def find_way(podman: Podman, runtimes: Sequence[str]) -> Way:
+    """Try ways until a container runs.
+
+    :raises PhaseError: none works; the message holds what each said.
+    """
+    nofile = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    nproc = resource.getrlimit(resource.RLIMIT_NPROC)[1]
+    with open("/proc/sys/kernel/pid_max", encoding="ascii") as file:
+        pid_max = int(file.read())
+    said: List[str] = []
+    # Not under the system's temporary directory, which may be mounted noexec.
+    home = state_home()
+    make_private(home)
+    with tempfile.TemporaryDirectory(dir=home, prefix="probe-") as directory:
+        command = _tiny_root(directory)
+        for way in ways(
+            runtimes,
+            nofile if nofile != resource.RLIM_INFINITY else 1048576,
+            min(nproc, pid_max) if nproc != resource.RLIM_INFINITY else pid_max,
+        ):
+            flags = ["--runtime", way.runtime] if way.runtime else []
+            run = ["run", "--rm", "--network", "bridge", *way.run_arguments, "--rootfs", directory]
+            answer = podman.call(*flags, *run, *command)
+            if answer.rc == 0:
+                return way
+            said.append("%s %s: %s" % (way.runtime or "default", " ".join(way.ulimits) or "no limits", answer.reason))
+    raise PhaseError(
+        "podman cannot run any container on this machine: %s. See below what each way said.\n%s"
+        % (said[-1].split(": ", 1)[1], "\n".join(said))
+    )
+
+
+def _fingerprint(podman_version: str, runtimes: Sequence[str]) -> str:
+    """What the answer of :func:`find_way` depends on, as a hash; a reboot or an upgrade asks anew."""
+    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+        boot = file.read().strip()
+    with open("/proc/self/status", encoding="ascii", errors="replace") as file:
+        capabilities = [line for line in file if line.startswith("CapBnd")]
+    limits = [resource.getrlimit(limit) for limit in (resource.RLIMIT_NOFILE, resource.RLIMIT_NPROC)]
+    configuration = os.environ.get("CONTAINERS_CONF", "")
+    return digest([podman_version, list(runtimes), boot, os.geteuid(), capabilities, limits, configuration])
+
+
+def _recall(path: str, fingerprint: str) -> Optional[Dict[str, Any]]:
+    """Return what an earlier run found out about this very podman on this very boot, or None."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            known = json.load(file)
+    except (OSError, ValueError):
+        return None  # not asked yet, or half a file of a machine that lost power: ask again
+    if not isinstance(known, dict) or known.get("fingerprint") != fingerprint:
+        return None
+    return known
+
+
+def _text(path: str) -> str:
+    """Return a small file's text, empty when there is none."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read()
+    except FileNotFoundError:
+        return ""
+
+
+def _write(path: str, text: str, mode: int) -> None:
+    """Replace a small file at once, so that no reader ever sees half of it."""
+    handle, temporary = tempfile.mkstemp(dir=os.path.dirname(path))
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        file.write(text)
+    os.chmod(temporary, mode)
+    os.replace(temporary, path)
+
+
+def wrapper(podman: str, way: Way) -> str:
+    """Return a shell script that calls podman with the runtime that works.
+
+    containers.podman can be given an executable but no global option, and CONTAINERS_CONF would replace the user's
+    configuration as a whole; so the option travels in a script.
+    """
+    return '#!/bin/sh\nexec "%s" --runtime "%s" "$@"\n' % (podman, way.runtime)
+
+
+def _free_mib(path: str) -> int:
+    """Free space in MiB for an unprivileged writer, of the file system on which ``path`` will be."""
+    while not os.path.exists(path):
+        path = os.path.dirname(path)
+    return shutil.disk_usage(path).free // (1024 * 1024)
+
+
+def check_disk(free: Mapping[str, int], wanted: int) -> None:
+    """Refuse a machine with too little space.
+
+    :param free: directory -> free MiB.
+    :param wanted: ``host_min_free_mib``.
+    :raises PhaseError: one of them has less.
+    """
+    for directory, mib in free.items():
+        if mib < wanted:
+            raise PhaseError(
+                "host_min_free_mib: %s has %d MiB free and %d are wanted; make room (podman image prune shows what "
+                "is unused) or lower host_min_free_mib." % (directory, mib, wanted)
+            )
+
+
+def run(options: Options, context: Context) -> Result:
+    """Look at the machine and return how to call podman, and what is lacking."""
+    if not sys.platform.startswith("linux"):
+        raise PhaseError(
+            "This machine runs %s; a stack needs Linux: run the playbook against a Linux host." % platform.system()
+        )
+    venv = sys.prefix != sys.base_prefix
+    found = needs(os.geteuid() == 0, venv)
+    found["podman"] = found["podman"] or bool(options["podman"])
+    lacking = sorted(name for name, there in found.items() if not there)
+    runtimes = [name for name in ("crun", "runc") if _helper(name)]
+    with open("/etc/os-release", encoding="utf-8") as file:
+        distribution = family(file.read())
+    home = state_home()
+    result: Result = {
+        "lacking": lacking,
+        "family": distribution,
+        "root": os.geteuid() == 0,
+        "python": sys.executable,
+        "podman": "podman",
+        "run_arguments": [],
+        "ulimits": [],
+        "runtime": "",
+        "storage": "",
+        "selinux": False,
+        "version": "",
+    }
+    if not found["podman"]:
+        result["lacking"] = sorted({*lacking, *_last_help()})
+    else:
+        said = _ask_podman(options, context, home, runtimes)
+        result.update(said or {})
+        if said is None:
+            result["lacking"] = sorted({*lacking, *_last_help()})
+    result["packages"] = [PACKAGES[distribution][name] for name in result["lacking"]] if distribution else []
+    result["free_mib"] = {path: _free_mib(path) for path in {home, result["storage"]} if path}
+    check_disk(result["free_mib"], options["min_free_mib"])
+    if result["lacking"] and options["required"]:
+        raise PhaseError(
+            "This machine lacks %s: install %s, or set host_install to true and run as root or with become."
+            % (", ".join(result["lacking"]), " ".join(result["packages"]) or "them"),
+            **result,
+        )
+    return result
+
+
+def _ask_podman(options: Options, context: Context, home: str, runtimes: Sequence[str]) -> Optional[Dict[str, Any]]:
+    """What only podman itself can tell: version, storage, and the way in which it runs containers here.
+
+    :returns: values for the result; None when no way works and there is something left to install that may help.
+    """
+    executable = options["podman"] or shutil.which("podman") or "podman"
+    podman = Podman(executable)
+    version = podman.must("--version").split()[-1]
+    answer: Dict[str, Any] = {"version": version, "podman": executable}
+    directory = os.path.join(home, "host")
+    cache = os.path.join(directory, "podman.json")
+    fingerprint = _fingerprint(version, runtimes)
+    known = _recall(cache, fingerprint)
+    if known is None:
+        if context.check:
+            return answer  # to find out, a container would have to run
+        try:
+            way = find_way(podman, runtimes)
+        except PhaseError:
+            if not _last_help():
+                raise
+            return None
+        info = json.loads(podman.must("info", "--format", "json"))
+        known = {
+            "fingerprint": fingerprint,
+            **asdict(way),
+            "storage": info["store"]["graphRoot"],
+            "driver": info["store"]["graphDriverName"],
+            "network": info["host"]["networkBackend"],
+            "cgroups": info["host"]["cgroupVersion"],
+            "selinux": info["host"]["security"]["selinuxEnabled"],
+        }
+        make_private(directory)
+        _write(cache, json.dumps(known), 0o600)
+    way = Way(known["runtime"], tuple(known["ulimits"]))
+    if way.runtime:
+        answer["podman"] = os.path.join(directory, "podman")
+        script = wrapper(executable, way)
+        if _text(answer["podman"]) != script:  # there is none, or it is for another podman or runtime
+            _write(answer["podman"], script, 0o700)
+    del known["fingerprint"]
+    answer.update(known)
+    answer["run_arguments"] = way.run_arguments
+    return answer
+
+
+PHASE = Phase(
+    name="host_probe",
+    run=run,
+    argument_spec={
+        "podman": {"type": "path", "default": ""},
+        "min_free_mib": {"type": "int", "default": 2048},
+        "required": {"type": "bool", "default": False},
+    },
+)

@@ -1,0 +1,185 @@
+# SPDX-FileCopyrightText: 2026 The kubernaut.integration authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a stack is called and where it listens: pure functions over data. PRIVATE to the collection."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from typing import Any, Dict, List, Mapping, Optional, Sequence
+
+#: Prefix of every label that the collection puts on what it makes.
+LABEL = "io.kubernaut.integration."
+COLLECTION = "kubernaut.integration"
+#: Components in the order in which they start; they stop in the opposite order.
+COMPONENTS = ("postgres", "redis", "datastorage")
+#: What has to be replaced with a component: a DataStorage that outlives its PostgreSQL or Redis loses events.
+DEPENDENTS: Mapping[str, Sequence[str]] = {
+    "postgres": ("datastorage",),
+    "redis": ("datastorage",),
+    "datastorage": (),
+}
+
+#: One row a team: the ports that its suite has written in. WorkflowExecution and notification as their scripts of
+#: 21 Dec 2025 have them, the others as upstream's DD-TEST-001 allots them; gateway and signalprocessing bring their
+#: own database and user.
+TEAMS: Mapping[str, Mapping[str, Any]] = {
+    "aianalysis": {"postgres": 15438, "redis": 16384, "datastorage": 18095},
+    "datastorage": {"postgres": 15433, "redis": 16379, "datastorage": 18090},
+    "effectivenessmonitor": {"postgres": 15434, "redis": 16383, "datastorage": 18092},
+    "gateway": {
+        "postgres": 15437,
+        "redis": 16383,
+        "datastorage": 18091,
+        "database": "kubernaut",
+        "user": "kubernaut",
+        "password": "kubernaut-test-password",
+    },
+    "holmesgptapi": {"postgres": 15439, "redis": 16387, "datastorage": 18098},
+    "notification": {"postgres": 15453, "redis": 16399, "datastorage": 18110},
+    "remediationorchestrator": {"postgres": 15435, "redis": 16381, "datastorage": 18140},
+    "signalprocessing": {
+        "postgres": 15436,
+        "redis": 16382,
+        "datastorage": 18094,
+        "database": "kubernaut",
+        "user": "kubernaut",
+        "password": "kubernaut-test-password",
+    },
+    "workflowexecution": {"postgres": 15443, "redis": 16389, "datastorage": 18100},
+}
+#: What most of kubernaut's suites have written in; public, which is why everything listens on loopback only.
+UPSTREAM: Mapping[str, str] = {"database": "action_history", "user": "slm_user", "password": "test_password"}
+
+#: What differs between generations of DataStorage.
+CONTRACTS: Mapping[str, Mapping[str, Any]] = {
+    "v0": {
+        "port": 8080,
+        "health": "/health",
+        "metrics": "/metrics",
+        "config_path": "/etc/datastorage/config.yaml",
+        "timeout": 30,
+        "tables": ["audit_events", "notification_audit", "remediation_workflow_catalog", "resource_action_traces"],
+        "partitioned": ["audit_events", "resource_action_traces"],
+        "functions": ["set_audit_event_date"],
+        "extensions": ["uuid-ossp"],
+    },
+}
+
+#: The stack's variables and their defaults; ``roles/stack/defaults/main.yml`` says the same (a unit test compares).
+DEFAULTS: Mapping[str, Any] = {
+    "stack_team": "workflowexecution",
+    "stack_contract": "v0",
+    "stack_run_id": "",
+    "stack_teams": {},
+}
+
+#: No hyphen: it separates the team from the run id in the stack's name.
+_TEAM = re.compile(r"[a-z][a-z0-9_]{0,31}")
+_RUN_ID = re.compile(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?")
+
+
+class PlanError(ValueError):
+    """A variable of the stack cannot be used; the message names it and the remedy."""
+
+
+def plan(variables: Mapping[str, Any]) -> Dict[str, Any]:
+    """Turn the stack's variables into names, ports, credentials and the contract's facts.
+
+    :param variables: keys of :data:`DEFAULTS`; missing ones take their defaults. ``stack_teams`` adds or replaces rows
+        of :data:`TEAMS`.
+    :returns: ``name``, ``team``, ``contract`` (the row), ``contract_name``, ``run_id``, ``ports``, ``containers``,
+        ``network``, ``volume``, ``database``, ``user``, ``password``, ``labels``.
+    :raises PlanError: a variable cannot be used.
+    """
+    given = {**DEFAULTS, **{name: value for name, value in variables.items() if value is not None}}
+    if not isinstance(given["stack_teams"], Mapping):
+        raise PlanError("stack_teams: it is not a mapping from a team's name to its row; write it as one.")
+    rows = {**TEAMS, **given["stack_teams"]}
+    team, contract, run_id = str(given["stack_team"]), str(given["stack_contract"]), str(given["stack_run_id"])
+    if team not in rows:
+        raise PlanError(
+            "stack_team: there is no team %r; choose one of %s, or add a row for it to stack_teams."
+            % (team, ", ".join(sorted(rows)))
+        )
+    if not _TEAM.fullmatch(team):
+        raise PlanError(
+            "stack_team: %r cannot be part of a container's name; "
+            "use at most 32 lower-case letters, digits and '_', beginning with a letter." % team
+        )
+    if contract not in CONTRACTS:
+        raise PlanError(
+            "stack_contract: there is no contract %r; choose one of %s." % (contract, ", ".join(sorted(CONTRACTS)))
+        )
+    if run_id and not _RUN_ID.fullmatch(run_id):
+        raise PlanError(
+            "stack_run_id: %r cannot be part of a container's name; "
+            "use at most 32 lower-case letters, digits and inner hyphens." % run_id
+        )
+    row = rows[team]
+    if not isinstance(row, Mapping):
+        raise PlanError("stack_teams: the row of %r is not a mapping; give it postgres, redis and datastorage." % team)
+    lacking = [component for component in COMPONENTS if component not in row]
+    if lacking:
+        raise PlanError("stack_teams: the row of %r has no port for %s; add it." % (team, ", ".join(lacking)))
+    prefix = team + "_" + run_id if run_id else team
+    name = team + "-" + run_id if run_id else team
+    return {
+        "name": name,
+        "team": team,
+        "run_id": run_id,
+        "contract": dict(CONTRACTS[contract]),
+        "contract_name": contract,
+        "ports": {component: row[component] for component in COMPONENTS},
+        "containers": {component: "%s_%s_1" % (prefix, component) for component in COMPONENTS},
+        "network": prefix + "_test-network",
+        "volume": prefix + "_postgres_data",
+        **{key: row.get(key, UPSTREAM[key]) for key in UPSTREAM},
+        "labels": {LABEL + "collection": COLLECTION, LABEL + "stack": name},
+    }
+
+
+def digest(data: Any) -> str:
+    """Return the SHA-256 of ``data``'s canonical JSON form, in hexadecimal digits."""
+    canonical = json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def container_plan(
+    component: str, spec: Mapping[str, Any], found: Optional[Mapping[str, Any]], replaced: Sequence[str] = ()
+) -> Dict[str, Any]:
+    """Decide what has to be done so that a container matches its specification.
+
+    :param component: which one, for the labels.
+    :param spec: everything that makes the container what it is; its hash goes into a label.
+    :param found: what the stack's inspect saw under that name: ``running``, ``labels``; None when there is nothing.
+    :param replaced: components that this run replaced; the containers that depend on them went with them.
+    :returns: ``action`` (``none``, ``create``, ``start`` or ``replace``), ``reason`` in words, ``hash``, ``labels``,
+        and ``dependents``: the components that have to go when this one is replaced.
+    """
+    spec_hash = digest(spec)
+    replaced = [name for name in replaced if component in DEPENDENTS[name]]
+    labels = {LABEL + "component": component, LABEL + "spec": spec_hash}
+    if found is None or replaced:
+        action, reason = "create", "there is none"
+        if replaced:
+            reason = "%s was replaced" % " and ".join(replaced)
+    elif found["labels"].get(LABEL + "spec") != spec_hash:
+        action, reason = "replace", "its specification changed"
+    elif not found["running"]:
+        action, reason = "start", "it is %s" % found["status"]
+    else:
+        action, reason = "none", "it runs as specified"
+    return {
+        "action": action,
+        "reason": reason,
+        "hash": spec_hash,
+        "labels": labels,
+        "dependents": list(DEPENDENTS[component]),
+    }
+
+
+def stop_order(components: Sequence[str]) -> List[str]:
+    """Return components in the order in which they must stop: the service before what it writes to."""
+    return [component for component in reversed(COMPONENTS) if component in components]

@@ -1,0 +1,208 @@
+# SPDX-FileCopyrightText: 2026 The kubernaut.integration authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Bad input stops before anything is started: phase ``preflight``. PRIVATE to the collection."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Any, Dict, List, Mapping, Sequence
+
+from ansible_collections.kubernaut.integration.plugins.module_utils import _ports
+from ansible_collections.kubernaut.integration.plugins.module_utils._phase import (
+    Context,
+    Options,
+    Phase,
+    PhaseError,
+    Result,
+)
+from ansible_collections.kubernaut.integration.plugins.module_utils._plan import LABEL, PlanError, plan
+from ansible_collections.kubernaut.integration.plugins.module_utils._podman import Podman
+
+#: Characters that the service's unquoted connection string can carry.
+_DSN_SAFE = re.compile(r"[!#-&(-\[\]-~]+")
+_IDENTIFIER = re.compile(r"[a-z_][a-z0-9_]{0,62}")
+_SIZE = re.compile(r"[1-9][0-9]*[kmg]")
+
+
+def check_port(variable: str, port: int) -> None:
+    """Refuse a port that no unprivileged service of this stack can be published on."""
+    if not 1024 <= port <= 65535:
+        raise PhaseError("%s: %d is not a port from 1024 to 65535; choose another." % (variable, port))
+
+
+def check_distinct(ports: Sequence[Mapping[str, Any]]) -> None:
+    """Refuse two variables that name the same port."""
+    seen: Dict[int, str] = {}
+    for entry in ports:
+        port, variable = entry["port"], entry["variable"]
+        if port in seen:
+            raise PhaseError("%s: %d is also %s; give each its own port." % (variable, port, seen[port]))
+        seen[port] = variable
+
+
+def check_secret(variable: str, value: str, empty: bool) -> None:
+    """Refuse a password that does not survive the service's unquoted connection string."""
+    if not value and empty:
+        return
+    if not value:
+        raise PhaseError(
+            "%s: it is empty, and the service's connection string would take what follows for the password; set one."
+            % variable
+        )
+    if not _DSN_SAFE.fullmatch(value):
+        raise PhaseError(
+            "%s: it holds a character that the service's unquoted connection string cannot carry (space, quote, "
+            "backslash, control or non-ASCII); use letters, digits, '_' and '-'." % variable
+        )
+
+
+def check_identifier(variable: str, value: str) -> None:
+    """Refuse a database or user that would need quotes, which the service's connection string does not have."""
+    if not _IDENTIFIER.fullmatch(value):
+        raise PhaseError(
+            "%s: %r is not a plain PostgreSQL name; use at most 63 lower-case letters, digits and '_'."
+            % (variable, value)
+        )
+
+
+def check_size(variable: str, value: str) -> None:
+    """Refuse a memory size that podman would not take."""
+    if not _SIZE.fullmatch(value):
+        raise PhaseError("%s: %r is not a size such as 256m or 1g." % (variable, value))
+
+
+def check_number(variable: str, value: float, least: float) -> None:
+    """Refuse a number below the least that makes sense."""
+    if value < least:
+        raise PhaseError("%s: %g is too little; give at least %g." % (variable, value, least))
+
+
+def check_migrations(directory: str) -> None:
+    """Refuse a directory of migrations that is missing or holds none; called where the directory lies."""
+    if not os.path.isdir(directory):
+        raise PhaseError("migrations_dir: there is no directory %s; name one that holds *.sql files." % directory)
+    if not any(name.endswith(".sql") for name in os.listdir(directory)):
+        raise PhaseError(
+            "migrations_dir: %s holds no *.sql file (sub-directories do not count); name the directory that does."
+            % directory
+        )
+
+
+def check_path(variable: str, path: str, executable: bool) -> None:
+    """Refuse a file that is missing or cannot be read."""
+    if not os.path.isfile(path):
+        raise PhaseError("%s: there is no file %s on this host; name one that exists." % (variable, path))
+    if not os.access(path, os.X_OK if executable else os.R_OK):
+        what = "executed" if executable else "read"
+        raise PhaseError("%s: %s cannot be %s by this user; change its mode." % (variable, path, what))
+
+
+def published(found: Sequence[Mapping[str, Any]], stack: str) -> Dict[int, str]:
+    """Return the host ports that running containers of ``stack`` publish, with the container's name."""
+    ports: Dict[int, str] = {}
+    for container in found:
+        labels = container["Config"].get("Labels") or {}
+        if labels.get(LABEL + "stack") != stack or not container["State"]["Running"]:
+            continue
+        for bindings in (container["HostConfig"].get("PortBindings") or {}).values():
+            ports.update({int(binding["HostPort"]): container["Name"] for binding in bindings or []})
+    return ports
+
+
+def run(options: Options, context: Context) -> Result:  # noqa: ARG001 - every phase takes both
+    """Check every kind of input that was handed over; the first thing that is wrong stops the run."""
+    try:
+        plan(options["variables"])
+    except PlanError as error:
+        raise PhaseError(str(error)) from None
+    for entry in options["numbers"]:
+        check_number(entry["variable"], entry["value"], entry["least"])
+    for entry in options["secrets"]:
+        check_secret(entry["variable"], entry["value"], entry["empty"])
+    for entry in options["identifiers"]:
+        check_identifier(entry["variable"], entry["value"])
+    for entry in options["sizes"]:
+        check_size(entry["variable"], entry["value"])
+    for entry in options["paths"]:
+        check_path(entry["variable"], entry["path"], entry["executable"])
+    ports: List[Mapping[str, Any]] = options["ports"]
+    for entry in ports:
+        check_port(entry["variable"], entry["port"])
+    check_distinct(ports)
+    occupied = [(entry, address) for entry in ports for address in _ports.taken(entry["port"])]
+    ours: Dict[int, str] = {}
+    if occupied and options["containers"]:
+        ours = published(Podman(options["podman"]).inspect(*options["containers"], kind="container"), options["stack"])
+    for entry, address in occupied:
+        if entry["port"] not in ours or address != "127.0.0.1":
+            raise PhaseError(
+                "%s: port %d on %s is taken by %s; stop it, or set %s to a free port."
+                % (entry["variable"], entry["port"], address, _ports.owner(entry["port"], address), entry["variable"])
+            )
+    return {"changed": False}
+
+
+_VARIABLE: Dict[str, Any] = {"type": "str", "required": True}
+
+PHASE = Phase(
+    name="preflight",
+    run=run,
+    argument_spec={
+        "podman": {"type": "str", "default": "podman"},
+        "stack": {"type": "str", "default": ""},
+        "containers": {"type": "list", "elements": "str", "default": []},
+        "ports": {
+            "type": "list",
+            "elements": "dict",
+            "default": [],
+            "options": {"variable": _VARIABLE, "port": {"type": "int", "required": True}},
+        },
+        "secrets": {
+            "type": "list",
+            "elements": "dict",
+            "default": [],
+            "no_log": False,
+            "options": {
+                "variable": _VARIABLE,
+                "value": {"type": "str", "required": True, "no_log": True},
+                "empty": {"type": "bool", "default": False},
+            },
+        },
+        "variables": {"type": "dict", "default": {}},
+        "numbers": {
+            "type": "list",
+            "elements": "dict",
+            "default": [],
+            "options": {
+                "variable": _VARIABLE,
+                "value": {"type": "float", "required": True},
+                "least": {"type": "float", "required": True},
+            },
+        },
+        # Checked by the action front, because the files lie on the controller.
+        "migrations": {"type": "path"},
+        "identifiers": {
+            "type": "list",
+            "elements": "dict",
+            "default": [],
+            "options": {"variable": _VARIABLE, "value": {"type": "str", "required": True}},
+        },
+        "sizes": {
+            "type": "list",
+            "elements": "dict",
+            "default": [],
+            "options": {"variable": _VARIABLE, "value": {"type": "str", "required": True}},
+        },
+        "paths": {
+            "type": "list",
+            "elements": "dict",
+            "default": [],
+            "options": {
+                "variable": _VARIABLE,
+                "path": {"type": "path", "required": True},
+                "executable": {"type": "bool", "default": False},
+            },
+        },
+    },
+)

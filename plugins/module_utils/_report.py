@@ -1,0 +1,201 @@
+# SPDX-FileCopyrightText: 2026 The kubernaut.integration authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where everything listens and what it took: phase ``stack_report``. PRIVATE to the collection."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import stat
+import tempfile
+from typing import Any, Dict, List, Mapping, Sequence, Tuple
+
+from ansible_collections.kubernaut.integration.plugins.module_utils._phase import Context, Options, Phase, Result
+
+#: Files that other tools read, and what they hold is the owner's only.
+ENV_FILE = "stack.env"
+JSON_FILE = "stack.json"
+FILE_MODE = 0o600
+
+
+def environment(options: Options) -> Dict[str, str]:
+    """Return the environment variables by which kubernaut's suites look for their stack, all spellings."""
+    address, ports = options["address"], options["ports"]
+    url = "http://%s:%d" % (address, ports["datastorage"])
+    return {
+        "POSTGRES_HOST": address,
+        "POSTGRES_PORT": str(ports["postgres"]),
+        "POSTGRES_DB": options["database"],
+        "POSTGRES_USER": options["user"],
+        "POSTGRES_PASSWORD": options["password"],
+        "REDIS_HOST": address,
+        "REDIS_PORT": str(ports["redis"]),
+        "REDIS_ADDR": "%s:%d" % (address, ports["redis"]),
+        "REDIS_PASSWORD": options["redis_password"],
+        "DATASTORAGE_URL": url,
+        "DATASTORAGE_PORT": str(ports["datastorage"]),
+        # Other suites' names for the same address.
+        "DATA_STORAGE_URL": url,
+        "TEST_DATA_STORAGE_URL": url,
+    }
+
+
+def env_text(variables: Mapping[str, str]) -> str:
+    """Return a file that a POSIX shell can source, and that ``podman --env-file`` reads where nothing needs quotes."""
+    return "".join("%s=%s\n" % (name, shlex.quote(value) if value else "") for name, value in variables.items())
+
+
+def description(options: Options) -> Dict[str, Any]:
+    """Return what ``stack.json`` says: facts that stay the same while the stack does, and no secret."""
+    variables = environment(options)
+    return {
+        "stack": options["name"],
+        "team": options["team"],
+        "contract": options["contract"],
+        "host": options["host"],
+        "postgres": {
+            "address": options["address"],
+            "port": options["ports"]["postgres"],
+            "database": options["database"],
+            "user": options["user"],
+            "container": options["containers"]["postgres"],
+        },
+        "redis": {
+            "address": options["address"],
+            "port": options["ports"]["redis"],
+            "container": options["containers"]["redis"],
+        },
+        "datastorage": {
+            "url": variables["DATASTORAGE_URL"],
+            "health": variables["DATASTORAGE_URL"] + options["health_path"],
+            "metrics": variables["DATASTORAGE_URL"] + options["metrics_path"],
+            "container": options["containers"]["datastorage"],
+        },
+        "network": options["network"],
+        "podman": options["podman"],
+        "images": {
+            component: {key: image[key] for key in ("reference", "digest", "source")}
+            for component, image in options["images"].items()
+        },
+        "reference_service": options["reference_service"],
+    }
+
+
+def durations(marks: Sequence[Mapping[str, Any]]) -> List[Tuple[str, float]]:
+    """Return what each phase took, in seconds, from the moments at which each one's last step ended."""
+    pairs = zip(marks, marks[1:])
+    return [(after["phase"], round(after["at"] - before["at"], 2)) for before, after in pairs]
+
+
+def service_line(options: Options) -> str:
+    """Say which DataStorage this is; the last line of a run."""
+    image = options["images"]["datastorage"]
+    if options["reference_service"]:
+        return (
+            "DataStorage is the collection's REFERENCE SERVICE (%s); set datastorage_image for a real one."
+            % image["reference"]
+        )
+    return "DataStorage is %s (%s)." % (image["reference"], image["digest"] or image["id"])
+
+
+def lines(options: Options, took: Sequence[Tuple[str, float]], files: Mapping[str, str]) -> List[str]:
+    """Return the summary that a person reads at the end of a run."""
+    facts = description(options)
+    postgres, redis, datastorage = facts["postgres"], facts["redis"], facts["datastorage"]
+    rows = [
+        ("PostgreSQL", "%(address)s:%(port)d" % postgres, "%(database)s as %(user)s" % postgres),
+        ("Redis", "%(address)s:%(port)d" % redis, "DLQ streams audit:dlq:*"),
+        (
+            "DataStorage",
+            datastorage["url"],
+            "contract %s, metrics at %s" % (facts["contract"], options["metrics_path"]),
+        ),
+    ]
+    width = max(len(row[1]) for row in rows)
+    text = ["", "%s on %s: %s" % (facts["stack"], facts["host"], options["proof"]), ""]
+    text += ["  %-12s %-*s  %s" % (name, width, where, what) for name, where, what in rows]
+    text += ["", "  " + "  ".join("%s %.2f s" % pair for pair in took)]
+    text += [
+        "",
+        "  point a suite at it   . %s" % files[ENV_FILE],
+        "  check it again        %s" % options["verify_command"],
+        "  take it down          %s" % options["teardown_command"],
+        "",
+        "  " + service_line(options),
+        "",
+    ]
+    return text
+
+
+def _replace(path: str, text: str, check: bool) -> bool:
+    """Write a private file if it differs, except in check mode; return whether it did."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            if file.read() == text and stat.S_IMODE(os.stat(path).st_mode) == FILE_MODE:
+                return False
+    except (FileNotFoundError, UnicodeDecodeError):
+        pass
+    if check:
+        return True
+    handle, temporary = tempfile.mkstemp(dir=os.path.dirname(path))
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        file.write(text)
+    os.chmod(temporary, FILE_MODE)
+    os.replace(temporary, path)
+    return True
+
+
+def run(options: Options, context: Context) -> Result:
+    """Write ``stack.env`` and ``stack.json``, and return the summary for the terminal."""
+    files = {name: os.path.join(options["state_dir"], name) for name in (ENV_FILE, JSON_FILE)}
+    took = durations(options["marks"])
+    facts = description(options)
+    changed = _replace(files[ENV_FILE], env_text(environment(options)), context.check)
+    changed = _replace(files[JSON_FILE], json.dumps(facts, indent=2) + "\n", context.check) or changed
+    return {
+        "changed": changed,
+        "lines": lines(options, took, files),
+        "last_line": service_line(options),
+        "durations": dict(took),
+        "files": files,
+        "stack": facts,
+    }
+
+
+_DICT: Dict[str, Any] = {"type": "dict", "required": True}
+_STR: Dict[str, Any] = {"type": "str", "required": True}
+
+PHASE = Phase(
+    name="stack_report",
+    run=run,
+    argument_spec={
+        "name": _STR,
+        "team": _STR,
+        "contract": _STR,
+        "host": _STR,
+        "state_dir": {"type": "path", "required": True},
+        "podman": _STR,
+        "address": {"type": "str", "default": "127.0.0.1"},
+        "ports": _DICT,
+        "containers": _DICT,
+        "network": _STR,
+        "images": _DICT,
+        "reference_service": {"type": "bool", "required": True},
+        "database": _STR,
+        "user": _STR,
+        "password": {"type": "str", "required": True, "no_log": True},
+        "redis_password": {"type": "str", "default": "", "no_log": True},
+        "health_path": _STR,
+        "metrics_path": _STR,
+        "proof": _STR,
+        "marks": {
+            "type": "list",
+            "elements": "dict",
+            "required": True,
+            "options": {"phase": _STR, "at": {"type": "float", "required": True}},
+        },
+        "verify_command": _STR,
+        "teardown_command": _STR,
+    },
+)

@@ -1,0 +1,33 @@
+# SPDX-FileCopyrightText: 2026 The kubernaut.integration authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where the collection keeps its files on a target: outside every checkout. PRIVATE to the collection."""
+
+from __future__ import annotations
+
+import os
+
+#: Nobody but the stack's owner may even look inside; that is what protects the files below.
+PRIVATE_DIRECTORY = 0o700
+
+
+def state_home(wanted: str = "") -> str:
+    """Return the absolute directory under which every stack has its own.
+
+    :param wanted: ``stack_state_dir``; empty for ``$XDG_STATE_HOME/kubernaut-integration``, with the fallback
+        (``~/.local/state``) of the XDG base directory specification.
+    """
+    if wanted:
+        return os.path.abspath(os.path.expanduser(wanted))
+    base = os.environ.get("XDG_STATE_HOME", "")
+    if not os.path.isabs(base):  # the specification says to ignore relative ones
+        base = os.path.join(os.path.expanduser("~"), ".local", "state")
+    return os.path.join(base, "kubernaut-integration")
+
+
+def make_private(path: str) -> bool:
+    """Create ``path`` and its parents, readable by their owner only; return whether it was created."""
+    if os.path.isdir(path):
+        return False
+    os.makedirs(os.path.dirname(path), mode=PRIVATE_DIRECTORY, exist_ok=True)
+    os.mkdir(path, PRIVATE_DIRECTORY)
+    return True

@@ -1,0 +1,80 @@
+# SPDX-FileCopyrightText: 2026 The kubernaut.integration authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Is the container still the one that was started? PRIVATE to the collection."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Any, Dict, List, Optional
+
+from ansible_collections.kubernaut.integration.plugins.module_utils._gate import Observation
+from ansible_collections.kubernaut.integration.plugins.module_utils._phase import PhaseError
+from ansible_collections.kubernaut.integration.plugins.module_utils._podman import Podman
+
+#: How much of a container's log a failure may quote.
+LOG_LINES = 20
+LOG_WIDTH = 400
+_ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+
+
+class Watch:
+    """Watches one container while a gate waits.
+
+    Called, it returns None while the container lives and is the one that it was at first, else a final observation.
+    The process is looked at first, which costs nothing; podman is asked only when the process is gone or a gate is
+    about to open.
+
+    :param podman: how podman is called.
+    :param name: the container's name.
+    :raises PhaseError: there is no such container.
+    """
+
+    def __init__(self, podman: Podman, name: str) -> None:
+        self._podman = podman
+        self.name = name
+        first = self._look()
+        if first is None:
+            raise PhaseError("There is no container %s to wait for; bring the stack up first." % name)
+        self._first: Dict[str, Any] = first
+
+    def _look(self) -> Optional[Dict[str, Any]]:
+        found = self._podman.inspect(self.name, kind="container")
+        return found[0] if found else None
+
+    @property
+    def identity(self) -> Dict[str, Any]:
+        """What must not change while the gate waits: ``id``, ``started_at`` and ``restarts``."""
+        return _identity(self._first)
+
+    def __call__(self, certain: bool) -> Optional[Observation]:
+        """Look.
+
+        :param certain: ask podman even if the process is there, as a gate does before it opens.
+        """
+        state = self._first["State"]
+        if not certain and state["Running"] and os.path.exists("/proc/%d" % state["Pid"]):
+            return None
+        now = self._look()
+        if now is None:
+            return Observation(False, "removed", "the container %s was removed" % self.name, final=True)
+        if now["State"]["Running"] and _identity(now) == self.identity:
+            return None
+        if now["State"]["Running"]:
+            return Observation(False, "replaced", "the container %s was started anew" % self.name, final=True)
+        code = now["State"]["ExitCode"]
+        return Observation(False, "exited", "the container %s exited with status %d" % (self.name, code), final=True)
+
+    def log(self) -> List[str]:
+        """Return the last lines of the container's log, without colours, bounded in number and width."""
+        answer = self._podman.call("logs", "--tail", str(LOG_LINES), self.name, timeout=5)
+        lines = (answer.out + answer.err).splitlines()[-LOG_LINES:]
+        return [_ANSI.sub("", line)[:LOG_WIDTH] for line in lines]
+
+
+def _identity(container: Dict[str, Any]) -> Dict[str, Any]:
+    return {
+        "id": container["Id"],
+        "started_at": container["State"]["StartedAt"],
+        "restarts": container.get("RestartCount", 0),
+    }

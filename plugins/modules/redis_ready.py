@@ -1,0 +1,122 @@
+#!/usr/bin/python
+# SPDX-FileCopyrightText: 2026 The kubernaut.integration authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Module front of the phase in ``module_utils/_ready.py``."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: redis_ready
+short_description: Wait until Redis answers and has loaded its data
+version_added: 1.0.0
+description:
+  - Sends C(PING) over TCP and demands exactly C(PONG), and C(loading:0) in C(INFO persistence), again and again until
+    both are true.
+  - Fails when O(timeout) has passed. Fails at once when waiting cannot help, because Redis refuses O(redis_password)
+    or because O(container) is gone. The message's first line names the cause and what to do.
+extends_documentation_fragment:
+  - kubernaut.integration.attributes
+  - kubernaut.integration.gate
+  - kubernaut.integration.redis
+attributes:
+  check_mode:
+    support: full
+    details: Makes one attempt, does not look at the container and does not fail; RV(ready) says how things stand.
+  diff_mode:
+    support: N/A
+    details: Nothing is changed.
+  idempotent:
+    support: full
+seealso:
+  - module: kubernaut.integration.postgres_ready
+  - module: kubernaut.integration.datastorage_ready
+author:
+  - The kubernaut.integration authors (@kubernaut)
+"""
+
+EXAMPLES = r"""
+- name: Wait for Redis
+  kubernaut.integration.redis_ready:
+    container: workflowexecution_redis_1
+    redis_port: 16389
+    timeout: 10
+"""
+
+RETURN = r"""
+ready:
+  description: Whether the claim is true. Can be V(false) without a failure in check mode only.
+  returned: when the gate was asked
+  type: bool
+  sample: true
+elapsed:
+  description: Seconds from the first attempt to the end.
+  returned: when the gate was asked
+  type: float
+  sample: 1.204
+attempts:
+  description: How often the service was asked.
+  returned: when the gate was asked
+  type: int
+  sample: 24
+observations:
+  description: What the attempts saw, in order; equal ones in a row are one entry.
+  returned: when the gate was asked
+  type: list
+  elements: dict
+  contains:
+    state:
+      description: What was seen, in a word or two.
+      type: str
+      sample: loading
+    detail:
+      description: The evidence in one line.
+      type: str
+      sample: Redis is loading its data set
+    since:
+      description: Seconds after the first attempt at which it was first seen.
+      type: float
+      sample: 0.012
+    times:
+      description: How many attempts in a row saw it.
+      type: int
+      sample: 23
+identity:
+  description: What must not change about O(container) while the gate waits.
+  returned: when O(container) is set, except in check mode
+  type: dict
+  contains:
+    id:
+      description: Id of the container.
+      type: str
+      sample: 3f1d6b3b9c58
+    started_at:
+      description: When podman started it.
+      type: str
+      sample: '2025-12-21T10:15:00.123456789Z'
+    restarts:
+      description: How often podman restarted it.
+      type: int
+      sample: 0
+log:
+  description: Last lines of the container's log, at most 20 lines of at most 400 characters, without colours.
+  returned: on failure, when O(container) is set
+  type: list
+  elements: str
+at:
+  description: When the phase ended, in seconds since the epoch by the clock of the host that executed it.
+  returned: success
+  type: float
+  sample: 1766304000.123
+"""
+
+from ansible_collections.kubernaut.integration.plugins.module_utils._phase import run_module
+from ansible_collections.kubernaut.integration.plugins.module_utils._ready import REDIS_PHASE
+
+
+def main() -> None:
+    """Run the phase as a module."""
+    run_module(REDIS_PHASE)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,274 @@
+#!/usr/bin/python
+# SPDX-FileCopyrightText: 2026 The kubernaut.integration authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Module front of the phase in ``module_utils/_migrations.py``."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: sql_migrations
+short_description: Apply SQL migrations once each, with a ledger
+version_added: 1.0.0
+description:
+  - Applies every C(*.sql) file directly in O(directory) that the ledger does not know yet, in the numeric order of the
+    number that its name begins with, and writes it into the ledger with its checksum.
+  - Each file runs in one transaction together with its ledger row. A file that cannot, such as one with
+    C(CREATE INDEX CONCURRENTLY) or a C(COMMIT) of its own, is recognised by PostgreSQL's own parser and runs statement
+    by statement; the ledger calls it dirty until it is through.
+  - Of a file with C(goose) annotations only the Up part runs. C(-- +goose NO TRANSACTION) is honoured,
+    C(-- +goose ENVSUB ON) is refused.
+  - Refuses to guess. An applied file that was changed or removed, a new one below the newest applied version, a file
+    that was begun and never finished, a schema that was replaced under its ledger, and a database that something else
+    has migrated are each named, and nothing is applied.
+  - Reads the files on the controller by default, so the target needs neither the files nor a parser.
+options:
+  directory:
+    description:
+      - Directory of the migrations. Directories in it are ignored, and so are files whose names begin with a dot.
+      - A relative path is relative to the playbook's directory; with O(remote_src=true) it must be absolute.
+    type: path
+    required: true
+  remote_src:
+    description: Look for O(directory) on the target instead of on the controller.
+    type: bool
+    default: false
+  files:
+    description:
+      - The migrations themselves. Leave it alone, the action plugin fills it from O(directory) on the controller.
+    type: list
+    elements: dict
+    suboptions:
+      name:
+        description: Name of the file.
+        type: str
+        required: true
+      text:
+        description: Its content.
+        type: str
+        required: true
+      transactional:
+        description: Whether all of it may run in one transaction.
+        type: bool
+        default: true
+      statements:
+        description: Begin and end of each statement, as offsets into O(files[].text).
+        type: list
+        elements: list
+  ledger_schema:
+    description: Schema of the ledger. It is none that the migrations drop.
+    type: str
+    default: kubernaut_integration
+  lock_timeout:
+    description: Seconds to wait for another run on the same database, before that is named and this one fails.
+    type: float
+    default: 30.0
+  ensure_partitions:
+    description:
+      - Tables of schema C(public) that get the monthly partitions they lack, from seven days before O(today) to three
+        months after it, when the migrations are through. The service accepts events that are a week old.
+      - A new partition is named like the table's newest monthly one.
+      - A table that is absent or not partitioned by date is reported and left alone.
+    type: list
+    elements: str
+    default: []
+  today:
+    description: Current date in UTC as C(YYYY-MM-DD); empty means the clock of the host that executes the module.
+    type: str
+    default: ''
+extends_documentation_fragment:
+  - kubernaut.integration.postgres
+  - kubernaut.integration.attributes
+attributes:
+  check_mode:
+    support: full
+    details: The database may be absent in check mode; then every migration is pending.
+  diff_mode:
+    support: full
+  idempotent:
+    support: full
+requirements:
+  - pglast >= 8 on the controller (with O(remote_src=true), on the target) for files that cannot run in a transaction
+seealso:
+  - module: kubernaut.integration.schema_info
+author:
+  - The kubernaut.integration authors
+"""
+
+EXAMPLES = r"""
+- name: Apply the migrations of a kubernaut checkout
+  kubernaut.integration.sql_migrations:
+    postgres_port: 15443
+    postgres_password: "{{ postgres_password }}"
+    directory: "{{ kubernaut_checkout }}/migrations"
+    ensure_partitions:
+      - audit_events
+      - resource_action_traces
+
+- name: Apply migrations that lie on the target already
+  kubernaut.integration.sql_migrations:
+    postgres_port: 15443
+    postgres_password: "{{ postgres_password }}"
+    directory: /srv/kubernaut/migrations
+    remote_src: true
+"""
+
+RETURN = r"""
+database:
+  description: V(present), or V(absent) when nothing listened in check mode.
+  returned: success
+  type: str
+  sample: present
+applied:
+  description: Migrations that this run applied, in order. Also returned by a run that failed at a later one.
+  returned: always, unless the files are refused
+  type: list
+  elements: dict
+  contains:
+    version:
+      description: Number that the name begins with.
+      type: int
+      sample: 6
+    name:
+      description: Name of the file.
+      type: str
+      sample: 006_effectiveness_assessment.sql
+    checksum:
+      description: SHA-256 of the file.
+      type: str
+      sample: e654840b5ca74854d9dfb2f8174f7065643d00674aec5c3a8bf920d57f994761
+    elapsed:
+      description: Seconds that it took.
+      type: float
+      sample: 0.048
+    transactional:
+      description: Whether it ran in one transaction.
+      type: bool
+      sample: false
+    warnings:
+      description: Warnings of the server, each with C(severity), C(message) and C(line) of the statement.
+      type: list
+      elements: dict
+      sample: [{"severity": "WARNING", "message": "there is no transaction in progress", "line": 217}]
+    notices:
+      description: What else the server said, in the same form.
+      type: list
+      elements: dict
+      sample: []
+pending:
+  description:
+    - Migrations that are not applied; C(version), C(name) and C(checksum) of each.
+    - In check mode those that would be, after a failure those that were not, else none.
+  returned: always, unless the files are refused
+  type: list
+  elements: dict
+  sample: []
+already:
+  description: Number of migrations that were applied before this run.
+  returned: always, unless the files are refused
+  type: int
+  sample: 17
+partitions:
+  description: For each table of O(ensure_partitions) what was found and done.
+  returned: success
+  type: dict
+  sample:
+    audit_events:
+      state: present
+      created: [{"name": "audit_events_2026_11", "from": "2026-11-01", "to": "2026-12-01"}]
+    resource_action_traces:
+      state: absent
+      created: []
+ledger:
+  description: The ledger as it is now, in order of version.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    version:
+      description: Number that the name begins with.
+      type: int
+      sample: 6
+    name:
+      description: Name of the file when it was applied.
+      type: str
+      sample: 006_effectiveness_assessment.sql
+    checksum:
+      description: SHA-256 of the file when it was applied.
+      type: str
+      sample: e654840b5ca74854d9dfb2f8174f7065643d00674aec5c3a8bf920d57f994761
+    applied_at:
+      description: When it was applied, in UTC.
+      type: str
+      sample: '2026-11-23T18:14:09.216Z'
+    elapsed:
+      description: Seconds that it took.
+      type: float
+      sample: 0.048
+    tool:
+      description: Version of this collection that applied it.
+      type: str
+      sample: 1.0.0
+    dirty:
+      description: Whether it was begun and never finished.
+      type: bool
+      sample: false
+elapsed:
+  description: Seconds that the run took.
+  returned: success
+  type: float
+  sample: 0.918
+failure:
+  description: Where a migration failed and what PostgreSQL said.
+  returned: when a migration failed
+  type: dict
+  contains:
+    name:
+      description: Name of the file.
+      type: str
+      sample: 003_stored_procedures.sql
+    version:
+      description: Number that the name begins with.
+      type: int
+      sample: 3
+    line:
+      description: Line in the file, from 1; null when it cannot be told, as without pglast.
+      type: int
+      sample: 12
+    column:
+      description: Column in that line, from 1.
+      type: int
+      sample: 5
+    statement:
+      description: First line of the statement.
+      type: str
+      sample: CREATE TABLE broken (
+    sqlstate:
+      description: PostgreSQL's error code.
+      type: str
+      sample: '42601'
+    message:
+      description: PostgreSQL's message.
+      type: str
+      sample: syntax error at or near "FOO"
+    detail:
+      description: PostgreSQL's detail, if any.
+      type: str
+    hint:
+      description: PostgreSQL's hint, if any.
+      type: str
+    context:
+      description: Where PostgreSQL was, such as the line of a function.
+      type: str
+"""
+
+from ansible_collections.kubernaut.integration.plugins.module_utils._migrations import PHASE
+from ansible_collections.kubernaut.integration.plugins.module_utils._phase import run_module
+
+
+def main() -> None:
+    """Run the phase as a module."""
+    run_module(PHASE)
+
+
+if __name__ == "__main__":
+    main()

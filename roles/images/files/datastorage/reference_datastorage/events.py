@@ -1,0 +1,278 @@
+# SPDX-FileCopyrightText: 2026 The kubernaut.integration authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What an audit event is: the request's schema, the rules beyond it, the defaults, and the parameters of the query."""
+
+from __future__ import annotations
+
+import json
+import re
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from reference_datastorage.gotime import format_duration, format_rfc3339, parse_rfc3339, parse_time_parameter
+from reference_datastorage.problems import ProblemError, validation_problem
+
+CATEGORIES = ("gateway", "notification", "analysis", "signalprocessing", "workflow", "execution", "orchestration")
+OUTCOMES = ("success", "failure", "pending")
+RETENTION_DAYS = 2555
+MAX_AHEAD = timedelta(minutes=5)
+MAX_AGE = timedelta(days=7)
+MAX_LIMIT = 1000
+DEFAULT_LIMIT = 100
+
+# The longest text of each required string. `version` may be longer than its column, varchar(10): such an event is
+# valid, cannot be stored and ends in the dead letter queue. That is part of the contract.
+_REQUIRED = {
+    "version": 20,
+    "event_type": 100,
+    "event_timestamp": None,
+    "event_category": 50,
+    "event_action": 50,
+    "event_outcome": None,
+    "correlation_id": 255,
+    "event_data": None,
+}
+_ENUMS = {"event_category": CATEGORIES, "event_outcome": OUTCOMES}
+_OPTIONAL_STRINGS = ("actor_type", "actor_id", "resource_type", "resource_id")
+_NULLABLE_STRINGS = ("parent_event_id", "namespace", "cluster_name", "severity")
+_NULLABLE = (*_NULLABLE_STRINGS, "duration_ms")
+_SCHEMA = "#/components/schemas/AuditEventRequest"
+_BODY = "request body has an error: "
+_JSON_NAMES: dict[type, str] = {str: "string", bool: "bool", int: "number", float: "number", list: "array"}
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One event as it is stored; the attributes are the columns of ``audit_events``. Timestamps are aware."""
+
+    event_id: uuid.UUID
+    event_version: str
+    event_timestamp: datetime
+    event_type: str
+    event_category: str
+    event_action: str
+    event_outcome: str
+    correlation_id: str
+    parent_event_id: uuid.UUID | None
+    resource_type: str
+    resource_id: str
+    namespace: str | None
+    cluster_name: str | None
+    actor_type: str
+    actor_id: str
+    severity: str | None
+    duration_ms: int | None
+    event_data: dict[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class EventQuery:
+    """A query for events. ``equals`` maps columns to wanted values; the times are aware and inclusive."""
+
+    equals: Mapping[str, str]
+    since: datetime | None
+    until: datetime | None
+    limit: int
+    offset: int
+
+
+def parse_json(body: bytes) -> object:
+    """Decode a request's body. Raises ProblemError (400) for what is not JSON, or is JSON that no database can hold."""
+    if not body:
+        raise validation_problem(f"{_BODY}value is required but missing")
+    try:
+        value: object = json.loads(body.decode(), parse_constant=_reject_constant)
+        if b"\\u" in body:
+            json.dumps(value, ensure_ascii=False).encode()  # fails on half a surrogate pair
+    except (ValueError, RecursionError) as error:
+        reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise validation_problem(f"{_BODY}failed to decode request body: {reason}") from None
+    return value
+
+
+def _reject_constant(name: str) -> object:
+    raise ValueError(f"{name} is not JSON")
+
+
+def parse_event(value: object, now: datetime) -> Event:
+    """Validate one event against schema and rules, fill in the defaults. Raises ProblemError (400)."""
+    return _build(_check_schema(value), now)
+
+
+def parse_batch(value: object, now: datetime) -> list[Event]:
+    """Validate a batch; every event or none is accepted. Raises ProblemError (400)."""
+    if not isinstance(value, list):
+        raise validation_problem(
+            f"{_BODY}doesn't match schema: value must be an array, request body must be a JSON array"
+        )
+    if not value:
+        raise validation_problem("batch cannot be empty")
+    fields = [_check_schema(item, index) for index, item in enumerate(value)]
+    return [_build(item, now, f"event at index {index}: ") for index, item in enumerate(fields)]
+
+
+def _check_schema(value: object, index: int | None = None) -> dict[str, object]:
+    """Return the event's fields once the published schema holds, with every violation in one problem."""
+    path = "/" if index is None else f"/{index}/"
+    matched = f"{_BODY}doesn't match schema {_SCHEMA}: "
+    if not isinstance(value, dict):
+        where = "" if index is None else f'Error at "/{index}": '
+        raise validation_problem(f"{matched}{where}value must be an object")
+    errors: dict[str, str] = {}
+    for name, longest in _REQUIRED.items():
+        error = _check_required(value, name, longest)
+        if error:
+            errors[name] = error
+    for name in (*_OPTIONAL_STRINGS, *_NULLABLE):
+        error = _check_optional(value, name)
+        if error:
+            errors[name] = error
+    if errors:
+        detail = " | ".join(f'Error at "{path}{name}": {error}' for name, error in errors.items())
+        raise validation_problem(matched + detail, errors)
+    return value
+
+
+def _check_required(fields: Mapping[str, object], name: str, longest: int | None) -> str | None:
+    if name not in fields:
+        return f'property "{name}" is missing'
+    value = fields[name]
+    if value is None:
+        return "Value is not nullable"
+    if name == "event_data":
+        return None  # any JSON by the schema; that it must be an object is a rule with an answer of its own
+    if not isinstance(value, str):
+        return "value must be a string"
+    if name in _ENUMS:
+        allowed = _ENUMS[name]
+        return None if value in allowed else f"value is not one of the allowed values {json.dumps(allowed)}"
+    if name == "event_timestamp":
+        return None if _is_rfc3339(value) else 'string doesn\'t match the format "date-time"'
+    if not value:
+        return "minimum string length is 1"
+    return f"maximum string length is {longest}" if longest is not None and len(value) > longest else None
+
+
+def _check_optional(fields: Mapping[str, object], name: str) -> str | None:
+    value = fields.get(name)
+    if value is None:
+        return None if name in _NULLABLE or name not in fields else "Value is not nullable"
+    if name == "duration_ms":
+        return None if isinstance(value, int) and not isinstance(value, bool) else "value must be an integer"
+    if not isinstance(value, str):
+        return "value must be a string"
+    if name == "parent_event_id":
+        try:
+            uuid.UUID(value)
+        except ValueError:
+            return 'string doesn\'t match the format "uuid"'
+    return None
+
+
+def _is_rfc3339(text: str) -> bool:
+    try:
+        parse_rfc3339(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _build(fields: Mapping[str, object], now: datetime, prefix: str = "") -> Event:
+    timestamp = parse_rfc3339(str(fields["event_timestamp"]))
+    check_window(timestamp, now, prefix)
+    data = fields["event_data"]
+    if not isinstance(data, dict):
+        kind = _JSON_NAMES[type(data)]
+        detail = f"{prefix}failed to unmarshal event_data: cannot unmarshal {kind} into an object"
+        raise ProblemError(400, "invalid_event_data", "Invalid Event Data", detail)
+    category, correlation_id = str(fields["event_category"]), str(fields["correlation_id"])
+    parent, duration = fields.get("parent_event_id"), fields.get("duration_ms")
+    severity = fields.get("severity")
+    return Event(
+        event_id=uuid.uuid4(),
+        event_version=str(fields["version"]),
+        event_timestamp=timestamp,
+        event_type=str(fields["event_type"]),
+        event_category=category,
+        event_action=str(fields["event_action"]),
+        event_outcome=str(fields["event_outcome"]),
+        correlation_id=correlation_id,
+        parent_event_id=uuid.UUID(str(parent)) if parent is not None else None,
+        resource_type=str(fields.get("resource_type", category)),
+        resource_id=str(fields.get("resource_id", correlation_id)),
+        namespace=_text_or_none(fields.get("namespace")),
+        cluster_name=_text_or_none(fields.get("cluster_name")),
+        actor_type=str(fields.get("actor_type", "service")),
+        actor_id=str(fields.get("actor_id", f"{category}-service")),
+        severity="info" if severity is None else _text_or_none(severity),
+        duration_ms=duration if isinstance(duration, int) and duration != 0 else None,
+        event_data=data,
+    )
+
+
+def _text_or_none(value: object) -> str | None:
+    """Return None for an empty text: it is stored as NULL, and read back as an empty text."""
+    return str(value) if value else None
+
+
+def check_window(timestamp: datetime, now: datetime, prefix: str = "") -> None:
+    """Refuse an event from the future or from long ago. Raises ProblemError (400) that names both clocks."""
+    if timestamp > now + MAX_AHEAD:
+        raise validation_problem(
+            f"{prefix}invalid timestamp: timestamp is in the future"
+            f" (server time: {format_rfc3339(now)}, event time: {format_rfc3339(timestamp)})"
+        )
+    if timestamp < now - MAX_AGE:
+        age = format_duration(now - timestamp)
+        raise validation_problem(f"{prefix}invalid timestamp: timestamp is too old (must be within 7 days, age: {age})")
+
+
+_INTEGER = re.compile(r"[+-]?[0-9]{1,18}")  # so many digits as fit into PostgreSQL's bigint
+_FILTERS = ("correlation_id", "event_type", "event_category", "event_outcome", "severity")
+
+
+def parse_query(parameters: Mapping[str, str], now: datetime | None = None) -> EventQuery:
+    """Read the parameters of the query; an empty one counts as absent. Raises ProblemError (400)."""
+    moment = now or datetime.now(UTC)
+    equals = {name: parameters[name] for name in _FILTERS if parameters.get(name)}
+    if equals.get("event_outcome", OUTCOMES[0]) not in OUTCOMES:
+        raise _parameter_problem("event_outcome", f"value is not one of the allowed values {json.dumps(OUTCOMES)}")
+    limit = _integer(parameters, "limit", DEFAULT_LIMIT, lowest=1)
+    if limit > MAX_LIMIT:
+        raise _parameter_problem("limit", f"number must be at most {MAX_LIMIT}")
+    return EventQuery(
+        equals=equals,
+        since=_moment(parameters, "since", moment),
+        until=_moment(parameters, "until", moment),
+        limit=limit,
+        offset=_integer(parameters, "offset", 0, lowest=0),
+    )
+
+
+def _integer(parameters: Mapping[str, str], name: str, default: int, *, lowest: int) -> int:
+    text = parameters.get(name)
+    if not text:
+        return default
+    if not _INTEGER.fullmatch(text):
+        raise _parameter_problem(name, f"value {text[:40]}: an invalid integer: invalid syntax")
+    number = int(text)
+    if number < lowest:
+        raise _parameter_problem(name, f"number must be at least {lowest}")
+    return number
+
+
+def _moment(parameters: Mapping[str, str], name: str, now: datetime) -> datetime | None:
+    text = parameters.get(name)
+    if not text:
+        return None
+    try:
+        return parse_time_parameter(text, now)
+    except ValueError as error:
+        detail = f"Validation failed for query parameters: query - {error}"
+        raise validation_problem(detail, {name: str(error)}) from None
+
+
+def _parameter_problem(name: str, reason: str) -> ProblemError:
+    return validation_problem(f'parameter "{name}" in query has an error: {reason}', {name: reason})

@@ -1,0 +1,55 @@
+# SPDX-FileCopyrightText: 2026 The kubernaut.integration authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Error answers as RFC 7807 problem details."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+TYPE_PREFIX = "https://kubernaut.ai/problems/"
+
+
+class ProblemError(Exception):
+    """Ends a request with a problem; ``slug`` is the last part of its type. The text is the problem's detail."""
+
+    def __init__(
+        self, status: int, slug: str, title: str, detail: str, field_errors: Mapping[str, str] | None = None
+    ) -> None:
+        """Keep what the answer is made of."""
+        super().__init__(detail)
+        self.status, self.slug, self.title, self.detail = status, slug, title, detail
+        self.field_errors = dict(field_errors or {})
+
+    def body(self, instance: str) -> dict[str, object]:
+        """Return the answer's JSON; ``instance`` is the path of the request."""
+        body: dict[str, object] = {
+            "type": TYPE_PREFIX + self.slug,
+            "title": self.title,
+            "status": self.status,
+            "detail": self.detail,
+            "instance": instance,
+        }
+        return body | {"field_errors": self.field_errors} if self.field_errors else body
+
+
+def validation_problem(detail: str, field_errors: Mapping[str, str] | None = None) -> ProblemError:
+    """Return the 400 for a request that breaks the schema or a rule."""
+    return ProblemError(400, "validation-error", "Validation Error", detail, field_errors)
+
+
+def database_problem(detail: str) -> ProblemError:
+    """Return the 500 of the batch and the query; a single event's has a slug of its own in the contract."""
+    return ProblemError(500, "database-error", "Database Error", detail)
+
+
+def respond(request: Request, error: Exception) -> Response:
+    """Answer with a problem; whatever is not one becomes a 500 that tells nothing about the inside."""
+    problem = (
+        error
+        if isinstance(error, ProblemError)
+        else ProblemError(500, "internal-error", "Internal Server Error", "unexpected failure, see the service's log")
+    )
+    return JSONResponse(problem.body(request.url.path), problem.status, media_type="application/problem+json")

@@ -1,0 +1,175 @@
+# SPDX-FileCopyrightText: 2026 The kubernaut.integration authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a stack is called and where it listens."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from ansible_collections.kubernaut.integration.plugins.module_utils import _plan
+from ansible_collections.kubernaut.integration.plugins.module_utils._plan import PlanError, container_plan, plan
+
+ROOT = Path(__file__).resolve().parents[4]
+
+
+def test_default_stack_is_the_one_of_the_report() -> None:
+    result = plan({})
+    assert result["name"] == "workflowexecution"
+    assert result["containers"] == {
+        "postgres": "workflowexecution_postgres_1",
+        "redis": "workflowexecution_redis_1",
+        "datastorage": "workflowexecution_datastorage_1",
+    }
+    assert result["network"] == "workflowexecution_test-network"
+    assert result["ports"] == {"postgres": 15443, "redis": 16389, "datastorage": 18100}
+    assert (result["database"], result["user"], result["password"]) == ("action_history", "slm_user", "test_password")
+    assert result["contract_name"] == "v0"
+    assert result["contract"]["health"] == "/health"
+    assert result["labels"] == {
+        "io.kubernaut.integration.collection": "kubernaut.integration",
+        "io.kubernaut.integration.stack": "workflowexecution",
+    }
+
+
+def test_role_has_the_same_defaults() -> None:
+    defaults = yaml.safe_load((ROOT / "roles" / "stack" / "defaults" / "main.yml").read_text())
+    assert {name: defaults[name] for name in _plan.DEFAULTS} == _plan.DEFAULTS
+
+
+@pytest.mark.parametrize("team", ["gateway", "signalprocessing"])
+def test_team_with_its_own_database(team: str) -> None:
+    result = plan({"stack_team": team})
+    assert (result["database"], result["user"]) == ("kubernaut", "kubernaut")
+
+
+@pytest.mark.parametrize("team", sorted(_plan.TEAMS))
+def test_teams_row_can_be_published(team: str) -> None:
+    ports = plan({"stack_team": team})["ports"]
+    assert len(set(ports.values())) == len(ports)
+    assert all(1024 <= port <= 65535 for port in ports.values())
+
+
+@pytest.mark.parametrize("run_id", ["7", "pr-12", "a", "a" * 32])
+def test_run_id_is_part_of_every_name(run_id: str) -> None:
+    result, other = plan({"stack_run_id": run_id}), plan({})
+    assert result["name"] == "workflowexecution-" + run_id
+    assert result["labels"][_plan.LABEL + "stack"] == result["name"]
+    names = [*result["containers"].values(), result["network"], result["volume"]]
+    assert all(run_id in name for name in names)
+    assert not set(names) & {*other["containers"].values(), other["network"], other["volume"]}
+
+
+def test_number_as_run_id() -> None:
+    assert plan({"stack_run_id": 7})["name"] == "workflowexecution-7"
+
+
+def test_variable_without_a_value_is_not_the_word_none() -> None:
+    assert plan({"stack_run_id": None, "stack_teams": None})["name"] == "workflowexecution"
+
+
+def test_row_of_stack_teams_is_a_team() -> None:
+    row = {"postgres": 20001, "redis": 20002, "datastorage": 20003, "user": "me"}
+    result = plan({"stack_team": "mine", "stack_teams": {"mine": row}})
+    assert result["ports"]["datastorage"] == 20003
+    assert (result["user"], result["database"]) == ("me", "action_history")
+
+
+def test_row_of_stack_teams_replaces_the_collections_own() -> None:
+    row = {"postgres": 20001, "redis": 20002, "datastorage": 20003}
+    assert plan({"stack_teams": {"workflowexecution": row}})["ports"] == row
+
+
+ROW = {"postgres": 20001, "redis": 20002, "datastorage": 20003}
+
+
+@pytest.mark.parametrize(
+    ("variables", "names", "says"),
+    [
+        ({"stack_team": "nobody"}, "stack_team", "workflowexecution"),
+        ({"stack_team": "a-b", "stack_teams": {"a-b": ROW}}, "stack_team", "'a-b'"),
+        ({"stack_team": "../x", "stack_teams": {"../x": ROW}}, "stack_team", "'../x'"),
+        ({"stack_team": "a b", "stack_teams": {"a b": ROW}}, "stack_team", "'a b'"),
+        ({"stack_contract": "v9"}, "stack_contract", "v0"),
+        ({"stack_run_id": "Upper"}, "stack_run_id", "'Upper'"),
+        ({"stack_run_id": "-a"}, "stack_run_id", "'-a'"),
+        ({"stack_run_id": "a-"}, "stack_run_id", "'a-'"),
+        ({"stack_run_id": "a_b"}, "stack_run_id", "'a_b'"),
+        ({"stack_run_id": "a\n"}, "stack_run_id", "letters"),
+        ({"stack_run_id": "../.."}, "stack_run_id", "letters"),
+        ({"stack_run_id": "a" * 33}, "stack_run_id", "32"),
+        ({"stack_teams": ["mine"]}, "stack_teams", "mapping"),
+        ({"stack_team": "mine", "stack_teams": {"mine": 5}}, "stack_teams", "'mine'"),
+        ({"stack_team": "mine", "stack_teams": {"mine": {"redis": 1}}}, "stack_teams", "postgres, datastorage"),
+    ],
+)
+def test_bad_variable_is_named(variables: dict[str, Any], names: str, says: str) -> None:
+    with pytest.raises(PlanError, match=r"\A%s: .*%s" % (names, re.escape(says))):
+        plan(variables)
+
+
+def test_team_and_run_id_never_make_the_name_of_another_team() -> None:
+    """A hyphen in a team's name would let `a-b` and `a` with run id `b` share their labels."""
+    with pytest.raises(PlanError, match="stack_team"):
+        plan({"stack_team": "a-b", "stack_teams": {"a": ROW, "a-b": ROW}})
+    assert plan({"stack_team": "a", "stack_run_id": "b", "stack_teams": {"a": ROW}})["name"] == "a-b"
+
+
+SPEC = {"image": "sha256:1", "env": {"A": "1", "B": "2"}, "publish": ["127.0.0.1:1:1"]}
+
+
+def found(spec: dict[str, Any], running: bool = True) -> dict[str, Any]:
+    status = "running" if running else "exited"
+    return {"running": running, "status": status, "labels": {_plan.LABEL + "spec": _plan.digest(spec)}}
+
+
+@pytest.mark.parametrize(
+    ("component", "there", "replaced", "action", "reason"),
+    [
+        ("redis", None, [], "create", "there is none"),
+        ("redis", found(SPEC), [], "none", "it runs as specified"),
+        ("redis", found(SPEC, running=False), [], "start", "it is exited"),
+        ("redis", found({**SPEC, "image": "sha256:2"}), [], "replace", "its specification changed"),
+        ("redis", found({**SPEC, "image": "sha256:2"}, running=False), [], "replace", "its specification changed"),
+        ("redis", {"running": True, "status": "running", "labels": {}}, [], "replace", "its specification changed"),
+        ("datastorage", found(SPEC), ["postgres"], "create", "postgres was replaced"),
+        ("datastorage", found(SPEC), ["postgres", "redis"], "create", "postgres and redis was replaced"),
+        ("redis", found(SPEC), ["postgres"], "none", "it runs as specified"),
+    ],
+)
+def test_container_plan(
+    component: str, there: dict[str, Any] | None, replaced: list[str], action: str, reason: str
+) -> None:
+    result = container_plan(component, SPEC, there, replaced)
+    assert (result["action"], result["reason"]) == (action, reason)
+    assert result["labels"] == {
+        _plan.LABEL + "component": component,
+        _plan.LABEL + "spec": result["hash"],
+    }
+
+
+def test_datastorage_goes_with_what_it_writes_to() -> None:
+    assert container_plan("postgres", SPEC, None)["dependents"] == ["datastorage"]
+    assert container_plan("datastorage", SPEC, None)["dependents"] == []
+
+
+def test_digest_knows_values_but_no_order_of_keys() -> None:
+    assert _plan.digest({"a": 1, "b": [1, 2]}) == _plan.digest({"b": [1, 2], "a": 1})
+    assert _plan.digest({"b": [1, 2]}) != _plan.digest({"b": [2, 1]})
+    assert _plan.digest({"b": "1"}) != _plan.digest({"b": 1})
+
+
+@pytest.mark.parametrize(
+    ("given", "order"),
+    [
+        (["postgres", "datastorage", "redis"], ["datastorage", "redis", "postgres"]),
+        (["postgres", "redis"], ["redis", "postgres"]),
+        ([], []),
+    ],
+)
+def test_stop_order(given: list[str], order: list[str]) -> None:
+    assert _plan.stop_order(given) == order

@@ -1,0 +1,221 @@
+# SPDX-FileCopyrightText: 2026 The kubernaut.integration authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Validation of events and of the query's parameters."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from reference_datastorage.events import CATEGORIES, parse_batch, parse_event, parse_json, parse_query
+from reference_datastorage.problems import ProblemError
+
+NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+
+
+def event(**changes: object) -> dict[str, Any]:
+    """Return a valid event with some fields changed; those changed to Ellipsis are left out."""
+    fields: dict[str, Any] = {
+        "version": "1.0",
+        "event_type": "workflow.started",
+        "event_timestamp": "2026-11-23T12:00:00Z",
+        "event_category": "workflow",
+        "event_action": "started",
+        "event_outcome": "success",
+        "correlation_id": "rr-1",
+        "event_data": {"phase": "Running"},
+    } | changes
+    return {name: value for name, value in fields.items() if value is not ...}
+
+
+def refusal(*args: Any, parse: Any = parse_event) -> ProblemError:
+    with pytest.raises(ProblemError) as caught:
+        parse(*args)
+    return caught.value
+
+
+def test_defaults() -> None:
+    stored = parse_event(event(), NOW)
+    assert (stored.actor_type, stored.actor_id) == ("service", "workflow-service")
+    assert (stored.resource_type, stored.resource_id) == ("workflow", "rr-1")
+    assert stored.severity == "info"
+    assert (stored.namespace, stored.cluster_name, stored.duration_ms, stored.parent_event_id) == (None,) * 4
+    assert parse_event(event(), NOW).event_id != stored.event_id
+
+
+def test_given_values_are_kept_and_empty_ones_become_null() -> None:
+    given = {"actor_type": "user", "actor_id": "a", "resource_type": "Pod", "resource_id": "p"}
+    stored = parse_event(event(**given, severity="", namespace="", duration_ms=0, cluster_name="c", extra=1), NOW)
+    assert {name: getattr(stored, name) for name in given} == given
+    assert (stored.severity, stored.namespace, stored.duration_ms, stored.cluster_name) == (None, None, None, "c")
+
+
+@pytest.mark.parametrize("category", CATEGORIES)
+def test_every_category_of_the_contract(category: str) -> None:
+    assert parse_event(event(event_category=category), NOW).event_category == category
+
+
+@pytest.mark.parametrize("version", ["1", "12345678901234", "x" * 20])
+def test_a_version_longer_than_its_column_is_valid(version: str) -> None:
+    assert parse_event(event(version=version), NOW).event_version == version
+
+
+@pytest.mark.parametrize(
+    ("changes", "field", "message"),
+    [
+        *[({name: ...}, name, f'property "{name}" is missing') for name in event()],
+        *[({name: None}, name, "Value is not nullable") for name in event()],
+        ({"version": ""}, "version", "minimum string length is 1"),
+        ({"version": "x" * 21}, "version", "maximum string length is 20"),
+        ({"event_type": "x" * 101}, "event_type", "maximum string length is 100"),
+        ({"event_action": "x" * 51}, "event_action", "maximum string length is 50"),
+        ({"correlation_id": "x" * 256}, "correlation_id", "maximum string length is 255"),
+        ({"correlation_id": 7}, "correlation_id", "value must be a string"),
+        ({"event_category": "workflowexecution"}, "event_category", "value is not one of the allowed values ["),
+        ({"event_outcome": "unknown"}, "event_outcome", "value is not one of the allowed values ["),
+        ({"event_timestamp": "today"}, "event_timestamp", 'string doesn\'t match the format "date-time"'),
+        ({"event_timestamp": "2026-11-23T12:00:00"}, "event_timestamp", 'string doesn\'t match the format "date-time"'),
+        ({"actor_id": None}, "actor_id", "Value is not nullable"),
+        ({"actor_id": 1}, "actor_id", "value must be a string"),
+        ({"namespace": 1}, "namespace", "value must be a string"),
+        ({"duration_ms": "1"}, "duration_ms", "value must be an integer"),
+        ({"duration_ms": True}, "duration_ms", "value must be an integer"),
+        ({"parent_event_id": "no-uuid"}, "parent_event_id", 'string doesn\'t match the format "uuid"'),
+    ],
+)
+def test_schema_violations(changes: dict[str, Any], field: str, message: str) -> None:
+    problem = refusal(event(**changes), NOW)
+    assert (problem.status, problem.slug, problem.title) == (400, "validation-error", "Validation Error")
+    prefix = "request body has an error: doesn't match schema #/components/schemas/AuditEventRequest: "
+    assert problem.detail.startswith(f'{prefix}Error at "/{field}": {message}')
+    assert problem.field_errors[field].startswith(message)
+
+
+@pytest.mark.parametrize(("data", "kind"), [("x", "string"), (1, "number"), ([1], "array"), (True, "bool")])
+def test_event_data_must_be_an_object(data: object, kind: str) -> None:
+    problem = refusal(event(event_data=data), NOW)
+    assert (problem.slug, problem.title) == ("invalid_event_data", "Invalid Event Data")
+    assert kind in problem.detail
+
+
+@pytest.mark.parametrize(
+    ("offset", "detail"),
+    [
+        (timedelta(minutes=5), None),
+        (
+            timedelta(minutes=5, seconds=1),
+            (
+                "invalid timestamp: timestamp is in the future (server time: 2026-11-23T12:00:00Z,"
+                " event time: 2026-11-23T12:05:01Z)"
+            ),
+        ),
+        (timedelta(days=-7), None),
+        (timedelta(days=-8), "invalid timestamp: timestamp is too old (must be within 7 days, age: 192h0m0s)"),
+    ],
+)
+def test_timestamp_window(offset: timedelta, detail: str | None) -> None:
+    fields = event(event_timestamp=(NOW + offset).isoformat())
+    if detail is None:
+        assert parse_event(fields, NOW).event_timestamp == NOW + offset
+        return
+    assert refusal(fields, NOW).detail == detail
+    assert refusal([event(), fields], NOW, parse=parse_batch).detail == f"event at index 1: {detail}"
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ({}, "value must be an array"),
+        ({}, "request body must be a JSON array"),
+        ([], "batch cannot be empty"),
+        ([1], 'Error at "/0": value must be an object'),
+        ([event(), event(version="")], 'Error at "/1/version": minimum string length is 1'),
+        ([event(event_data=1)], "event at index 0: failed to unmarshal event_data"),
+    ],
+)
+def test_batches_that_are_refused(value: object, message: str) -> None:
+    assert message in refusal(value, NOW, parse=parse_batch).detail
+
+
+def test_a_batch_keeps_its_order() -> None:
+    batch = parse_batch([event(correlation_id=str(number)) for number in range(7)], NOW)
+    assert [item.correlation_id for item in batch] == list("0123456")
+
+
+def test_an_event_that_is_no_object() -> None:
+    assert refusal([], NOW).detail.endswith("AuditEventRequest: value must be an object")
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b"", "value is required but missing"),
+        (b"{", "failed to decode request body"),
+        (b"NaN", "NaN is not JSON"),
+        (b'"\xff"', "failed to decode request body"),
+        (b'"\\ud800"', "failed to decode request body"),
+        (b"[" * 100_000, "nested too deeply"),
+        (b"9" * 5000, "failed to decode request body"),
+    ],
+)
+def test_bodies_that_are_not_json(body: bytes, message: str) -> None:
+    assert message in refusal(body, parse=parse_json).detail
+
+
+def test_json_with_a_surrogate_pair() -> None:
+    assert parse_json(json.dumps("😀").encode()) == "😀"
+
+
+def test_query_defaults() -> None:
+    query = parse_query({}, NOW)
+    assert (dict(query.equals), query.since, query.until, query.limit, query.offset) == ({}, None, None, 100, 0)
+
+
+def test_query_takes_every_filter_and_ignores_empty_and_unknown_ones() -> None:
+    query = parse_query(
+        {
+            "correlation_id": "c",
+            "event_type": "t",
+            "event_category": "no-enum-here",
+            "event_outcome": "pending",
+            "severity": "",
+            "since": "24h",
+            "until": "2026-11-23",
+            "limit": "1000",
+            "offset": "5",
+            "unknown": "x",
+        },
+        NOW,
+    )
+    assert query.equals == {
+        "correlation_id": "c",
+        "event_type": "t",
+        "event_category": "no-enum-here",
+        "event_outcome": "pending",
+    }
+    assert (query.since, query.until) == (NOW - timedelta(days=1), NOW.replace(hour=0))
+    assert (query.limit, query.offset) == (1000, 5)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("limit", "0", "number must be at least 1"),
+        ("limit", "1001", "number must be at most 1000"),
+        ("limit", "ten", "an invalid integer"),
+        ("limit", "1_0", "an invalid integer"),
+        ("offset", "-1", "number must be at least 0"),
+        ("offset", "9" * 30, "an invalid integer"),
+        ("event_outcome", "x", "value is not one of the allowed values"),
+        ("since", "bogus", "invalid time format: bogus (expected: 24h, 7d, or RFC3339 timestamp)"),
+        ("until", "bogus", "invalid time format: bogus (expected: 24h, 7d, or RFC3339 timestamp)"),
+    ],
+)
+def test_query_refusals(name: str, value: str, message: str) -> None:
+    problem = refusal({name: value}, NOW, parse=parse_query)
+    assert (problem.status, problem.slug) == (400, "validation-error")
+    assert message in problem.detail
+    assert message in problem.field_errors[name]

@@ -1,0 +1,130 @@
+# SPDX-FileCopyrightText: 2026 The kubernaut.integration authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The test runner counts what its stages say and swallows no failure."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Callable
+from importlib.machinery import SourceFileLoader
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def runner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """Return tests/run as a module that writes into an empty directory."""
+    loader = SourceFileLoader("runner_under_test", str(ROOT / "tests" / "run"))
+    spec = importlib.util.spec_from_loader(loader.name, loader)
+    assert spec is not None
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, loader.name, module)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    loader.exec_module(module)
+    monkeypatch.setattr(module, "ROOT", tmp_path)
+    monkeypatch.setattr(module, "OUT", tmp_path)
+    return module
+
+
+def test_junit_counts_each_case_once(runner: ModuleType) -> None:
+    report = """<testsuites><testsuite>
+      <testcase name="good"/><testcase name="bad"><failure/><error/></testcase>
+      <testcase name="broken"><error/></testcase><testcase name="not here"><skipped/></testcase>
+    </testsuite></testsuites>"""
+    assert str(runner.count_junit(report)) == "1 passed, 2 failed, 1 skipped"
+
+
+@pytest.mark.parametrize(
+    ("output", "counted"),
+    [
+        ("nothing", "0 passed, 0 failed"),
+        ("==== 3 passed in 0.12s ====", "3 passed, 0 failed"),
+        ("\x1b[32m==== \x1b[1m3 passed\x1b[0m in 61.00s (0:01:01) ====\x1b[0m", "3 passed, 0 failed"),
+        ("==== 1 failed, 2 passed, 1 skipped, 1 error in 1.00s ====", "2 passed, 2 failed, 1 skipped"),
+        ("=== 2 passed in 1.00s ===\n=== 3 passed, 1 warning in 2.00s ===", "5 passed, 0 failed"),
+        ("TASK [3 passed in 0.12s] ***", "0 passed, 0 failed"),
+    ],
+)
+def test_closing_lines_of_pytest_are_added_up(runner: ModuleType, output: str, counted: str) -> None:
+    assert str(runner.count_pytest_lines(output)) == counted
+
+
+def stage_that_calls(*argv: str) -> Callable[[Any], None]:
+    def run(job: Any) -> None:
+        job.call(*argv)
+
+    return run
+
+
+def no_tests(job: Any) -> None:
+    with job.reports(job.log.parent / "absent"):
+        job.call("true")
+
+
+def all_tests_passed_but_the_command_failed(job: Any) -> None:
+    job.counts.passed = 5
+    job.call("false")
+
+
+def failed_tests_but_the_command_ended_with_0(job: Any) -> None:
+    job.counts.failed = 2
+    job.call("true")
+
+
+def defect(job: Any) -> None:
+    raise KeyError(job.name)
+
+
+@pytest.mark.parametrize(
+    ("run", "counted", "shown"),
+    [
+        (stage_that_calls("true"), "1 passed, 0 failed", "ok"),
+        (stage_that_calls("false"), "0 passed, 1 failed", "false ended with 1"),
+        (stage_that_calls("sh", "-c", "kill -9 $$"), "0 passed, 1 failed", "sh ended with -9"),
+        (stage_that_calls("no-such-command"), "0 passed, 1 failed", "No such file"),
+        (no_tests, "0 passed, 1 failed", "no test was run"),
+        (all_tests_passed_but_the_command_failed, "5 passed, 1 failed", "false ended with 1"),
+        (failed_tests_but_the_command_ended_with_0, "0 passed, 2 failed", "failed tests"),
+        (defect, "0 passed, 1 failed", "KeyError"),
+    ],
+)
+def test_a_stage_fails_whenever_anything_in_it_did(
+    runner: ModuleType, capsys: pytest.CaptureFixture[str], run: Callable[[Any], None], counted: str, shown: str
+) -> None:
+    assert str(runner.run_stage(runner.Stage("stage", run))) == counted
+    assert shown in capsys.readouterr().out
+
+
+def test_a_stage_that_hangs_is_stopped(
+    runner: ModuleType, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "STAGE_LIMIT", 0.2)
+    assert str(runner.run_stage(runner.Stage("stage", stage_that_calls("sleep", "60")))) == "0 passed, 1 failed"
+    assert "sleep was stopped" in capsys.readouterr().out
+
+
+def test_the_program_ends_with_its_count_and_a_failure_is_its_exit_status(
+    runner: ModuleType, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    stages = [
+        runner.Stage("good", stage_that_calls("true")),
+        runner.Stage("bad", stage_that_calls("false"), alone=True),
+    ]
+    monkeypatch.setattr(runner, "all_stages", lambda: stages)
+    monkeypatch.setattr(runner, "OUT", tmp_path / "out")
+    monkeypatch.setattr(runner, "CACHE", tmp_path / "cache")
+    monkeypatch.setattr(sys, "argv", ["run"])
+    assert runner.main() == 1
+    assert capsys.readouterr().out.splitlines()[-1] == "1 passed, 1 failed"
+    monkeypatch.setattr(sys, "argv", ["run", "good"])
+    assert runner.main() == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "1 passed, 0 failed"
+    monkeypatch.setattr(sys, "argv", ["run", "gone"])
+    with pytest.raises(SystemExit, match="no such stage: gone"):
+        runner.main()
