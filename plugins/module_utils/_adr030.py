@@ -8,10 +8,7 @@ never. The tables below are the keys it does read, spelled as it spells them, wi
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import ipaddress
-import json
 import os
 import re
 import secrets
@@ -36,7 +33,6 @@ HEADER = "# Managed by Ansible (kubernaut.integration.adr030_config): changes he
 CONFIG = "config.yaml"
 DATABASE_SECRETS = "db-secrets.yaml"
 REDIS_SECRETS = "redis-secrets.yaml"
-KEY_FILE = "config.key"
 
 _DURATION = re.compile(r"0|(?:(?:\d+(?:\.\d*)?|\.\d+)(?:ns|us|µs|μs|ms|s|m|h))+")
 
@@ -251,9 +247,7 @@ def documents(options: Options, contract: Contract) -> Dict[str, Document]:
     found: Dict[str, Document] = {CONFIG: config}
     for file, keys in contract.secret_files.items():
         found[file] = {secret.name: options[secret.option] for secret in keys}
-    # In-process, Ansible's values are subclasses of str and int that carry tags, which PyYAML refuses to represent.
-    plain: Dict[str, Document] = json.loads(json.dumps(found))
-    return plain
+    return found
 
 
 def mask(found: Mapping[str, Document], contract: Contract) -> Dict[str, Document]:
@@ -297,19 +291,6 @@ def reparse(texts: Mapping[str, str], found: Mapping[str, Document]) -> None:
             )
 
 
-def content_hash(texts: Mapping[str, str], key: bytes) -> str:
-    """Return HMAC-SHA-256 over all files, in hexadecimal.
-
-    Keyed, because the hash goes into a container's label, where others can read it and guess a weak password offline.
-    """
-    digest = hmac.new(key, digestmod=hashlib.sha256)
-    for name in sorted(texts):
-        for part in (name.encode("utf-8"), texts[name].encode("utf-8")):
-            # With its length in front, a part cannot pass for the end of its neighbour.
-            digest.update(b"%d:" % len(part) + part)
-    return digest.hexdigest()
-
-
 def _conceal(value: Any, hidden: Callable[[str], bool]) -> Any:
     """Return parsed YAML with the values of hidden keys masked, at any depth."""
     if not isinstance(value, dict):
@@ -332,19 +313,6 @@ def shown_before(name: str, text: Optional[str], contract: Contract) -> Optional
     visible = {secret.name for secret in contract.secret_files.get(name, ()) if not secret.hidden}
     concealed = _conceal(document, lambda key: key == "password" if name == CONFIG else key not in visible)
     return render({name: concealed})[name]
-
-
-def _key(directory: str, check: bool) -> Tuple[Optional[bytes], List[str]]:
-    """Return the hash's key, made on first use, and the changed paths; no key in check mode when there is none."""
-    parent = os.path.dirname(directory.rstrip("/"))
-    path = os.path.join(parent, KEY_FILE)
-    text = _files.read(path)
-    if text is None or not re.fullmatch(r"[0-9a-f]{64}\n", text):
-        text = None if check else secrets.token_hex(32) + "\n"
-    if text is None:
-        return None, [path]
-    changed = _files.install_file(parent, _files.Wanted(KEY_FILE, text, 0o600), check=check)
-    return bytes.fromhex(text.strip()), changed
 
 
 def run(options: Options, context: Context) -> Result:
@@ -373,7 +341,7 @@ def run(options: Options, context: Context) -> Result:
     before = {name: _files.read(os.path.join(directory, name)) for name in texts}
     wanted = [_files.Wanted(name, text, mode) for name, text in texts.items()]
     changed = _files.install(directory, directory_mode, wanted, owner, context.check)
-    key, key_changed = _key(directory, context.check)
+    content_hash, key_changed = _files.content_hash(directory, texts, context.check)
     changed += key_changed
     result: Result = {
         "changed": bool(changed),
@@ -381,7 +349,7 @@ def run(options: Options, context: Context) -> Result:
         "directory": directory,
         "files": [os.path.join(directory, name) for name in texts],
         "configuration": shown,
-        "content_hash": "" if key is None else content_hash(texts, key),
+        "content_hash": content_hash,
     }
     warnings = ignored(options, contract)
     if warnings:

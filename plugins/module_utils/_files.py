@@ -4,17 +4,22 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import os
 import re
+import secrets
 import stat
 import tempfile
 from dataclasses import dataclass
-from typing import Dict, List, Optional, Sequence
+from typing import Dict, List, Mapping, Optional, Sequence, Tuple
 
 from ansible_collections.kubernaut.integration.plugins.module_utils._phase import PhaseError
 
 #: What a diff or a result shows in place of a secret.
 MASK = "********"
+#: Beside the directories whose contents are hashed.
+KEY_FILE = "config.key"
 
 
 @dataclass(frozen=True)
@@ -206,6 +211,38 @@ def _replace(path: str, wanted: Wanted, owner: Optional[int]) -> None:
         os.fsync(opened)
     finally:
         os.close(opened)
+
+
+def content_hash(directory: str, texts: Mapping[str, str], check: bool = False) -> Tuple[str, List[str]]:
+    """Return :func:`keyed_hash` over files of ``directory``, and the paths that were changed for it.
+
+    The key is made on first use and lies in the parent of ``directory``.
+
+    :param texts: file name -> content, secrets included.
+    :param check: true to change nothing; without a key the hash is then empty.
+    """
+    parent = os.path.dirname(directory.rstrip("/"))
+    path = os.path.join(parent, KEY_FILE)
+    text = read(path)
+    if text is None or not re.fullmatch(r"[0-9a-f]{64}\n", text):
+        if check:
+            return "", [path]
+        text = secrets.token_hex(32) + "\n"
+    changed = install_file(parent, Wanted(KEY_FILE, text, 0o600), check=check)
+    return keyed_hash(texts, bytes.fromhex(text.strip())), changed
+
+
+def keyed_hash(texts: Mapping[str, str], key: bytes) -> str:
+    """Return HMAC-SHA-256 over all files, in hexadecimal.
+
+    Keyed, because the hash goes into a container's label, where others can read it and guess a weak password offline.
+    """
+    digest = hmac.new(key, digestmod=hashlib.sha256)
+    for name in sorted(texts):
+        for part in (name.encode("utf-8"), texts[name].encode("utf-8")):
+            # With its length in front, a part cannot pass for the end of its neighbour.
+            digest.update(b"%d:" % len(part) + part)
+    return digest.hexdigest()
 
 
 def masked_diff(path: str, before: Optional[str], after: str) -> Dict[str, str]:

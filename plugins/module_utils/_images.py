@@ -401,16 +401,19 @@ def base_command(
     """Return the command that makes the base's root file system.
 
     As root mmdebstrap works directly, as a user in a user namespace; it chooses by itself. There it cannot read files
-    of a private directory, so the last hook travels as text.
+    of a private directory, except by its ``upload`` hooks; so the last hook travels as text.
     """
-    dpkg_cfg = shlex.quote(os.path.join(context, "dpkg.cfg"))
+    uploads = (("apt.conf", "/etc/apt/apt.conf.d/"), ("dpkg.cfg", "/etc/dpkg/dpkg.cfg.d/"))
     return [
         mmdebstrap,
         "--variant=apt",
-        "--aptopt=" + os.path.join(context, "apt.conf"),
+        '--aptopt=Acquire::Retries "3"',
         # A build that is cut off is thrown away: waiting for the disk after every file costs 10 s.
         "--dpkgopt=force-unsafe-io",
-        "--customize-hook=upload %s /etc/dpkg/dpkg.cfg.d/kubernaut-integration" % dpkg_cfg,
+        *(
+            "--customize-hook=upload %s %skubernaut-integration" % (shlex.quote(os.path.join(context, name)), target)
+            for name, target in uploads
+        ),
         "--customize-hook=" + files["trim.sh"]["text"],
         "--format=tar",
         suite,

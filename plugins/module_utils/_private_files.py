@@ -37,11 +37,15 @@ def run(options: Options, context: Context) -> Result:
     mode = _files.parse_mode(options["directory_mode"], "directory_mode")
     before = {file.name: _files.read(os.path.join(directory, file.name)) for file in wanted}
     changed = _files.install(directory, mode, wanted, owner, context.check)
+    texts = {file.name: file.content for file in wanted}
+    content_hash, key_changed = _files.content_hash(directory, texts, context.check)
+    changed += key_changed
     result: Result = {
         "changed": bool(changed),
         "changed_files": changed,
         "directory": directory,
         "files": [os.path.join(directory, file.name) for file in wanted],
+        "content_hash": content_hash,
     }
     if context.diff:
         # Not even the length of a secret belongs into a log.

@@ -75,7 +75,7 @@ def description(options: Options) -> Dict[str, Any]:
         "network": options["network"],
         "podman": options["podman"],
         "images": {
-            component: {key: image[key] for key in ("reference", "digest", "source")}
+            component: {key: image[key] for key in ("reference", "id", "digest")}
             for component, image in options["images"].items()
         },
         "reference_service": options["reference_service"],

@@ -78,10 +78,17 @@ files:
   type: list
   elements: str
 changed_files:
-  description: Absolute paths that were changed, or would be; the directory counts, too.
+  description: Absolute paths that were changed, or would be; the directory and the key of RV(content_hash) count, too.
   returned: success
   type: list
   elements: str
+content_hash:
+  description:
+    - HMAC-SHA-256 over the files' names and contents, for a container's label. Its key lies in C(config.key) beside the
+      directory, so that nobody can guess a weak password from the hash.
+    - Empty in check mode when there is no key yet.
+  returned: success
+  type: str
 """
 
 from ansible_collections.kubernaut.integration.plugins.module_utils._phase import run_module

@@ -10,6 +10,7 @@ travels to the target. Same options, same function, same result.
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import sys
 from contextlib import contextmanager, suppress
@@ -59,7 +60,7 @@ class PhaseAction(ActionBase):
         super().run(tmp, task_vars)
         validation, _ignored = self.validate_argument_spec(self.phase.argument_spec, **self.phase.constraints)
         try:
-            options = self.localize(dict(validation.validated_parameters), task_vars)
+            options = self.localize(_plain(validation.validated_parameters), task_vars)
         except PhaseError as error:
             return dict(
                 remove_values({**error.result, "failed": True, "msg": error.message}, validation._no_log_values)
@@ -108,6 +109,15 @@ class PhaseAction(ActionBase):
         finally:
             os.environ.clear()
             os.environ.update(before)
+
+
+def _plain(options: Any) -> Dict[str, Any]:
+    """Return the options as a module would get them, through JSON.
+
+    In-process, Ansible's values are subclasses of str and int that carry tags, which others refuse (PyYAML) or keep.
+    """
+    plain: Dict[str, Any] = json.loads(json.dumps(options))
+    return plain
 
 
 class _Progress:

@@ -254,14 +254,14 @@ def test_who_may_read_the_files(
 def test_the_hash_depends_on_every_byte_and_on_the_key() -> None:
     texts = {"a": "1", "b": "2"}
     hashes = {
-        _adr030.content_hash(texts, b"k"),
-        _adr030.content_hash(texts, b"K"),
-        _adr030.content_hash({"a": "1", "b": "3"}, b"k"),
-        _adr030.content_hash({"a": "1b", "": "2"}, b"k"),
-        _adr030.content_hash({"a": "1b2"}, b"k"),
+        _files.keyed_hash(texts, b"k"),
+        _files.keyed_hash(texts, b"K"),
+        _files.keyed_hash({"a": "1", "b": "3"}, b"k"),
+        _files.keyed_hash({"a": "1b", "": "2"}, b"k"),
+        _files.keyed_hash({"a": "1b2"}, b"k"),
     }
     assert len(hashes) == 5
-    assert _adr030.content_hash({"b": "2", "a": "1"}, b"k") == _adr030.content_hash(texts, b"k")
+    assert _files.keyed_hash({"b": "2", "a": "1"}, b"k") == _files.keyed_hash(texts, b"k")
 
 
 def test_a_lost_or_damaged_key_is_made_anew_and_counts_as_a_change(directory: Path) -> None:

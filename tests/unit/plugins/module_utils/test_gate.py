@@ -166,9 +166,9 @@ def test_same_state_with_other_evidence_is_another_entry() -> None:
 
 
 def test_state_that_comes_back_is_a_new_entry() -> None:
-    states = iter(["a", "b", "a"])
-    verdict = gate(Clock(), lambda age: Observation(False, next(states), ""), timeout=0.1)
-    assert [seen.state for seen in verdict.observations] == ["a", "b", "a"]
+    answers = iter([NOT_YET, Observation(False, "starting", ""), NOT_YET, READY])
+    verdict = gate(Clock(), lambda age: next(answers))
+    assert [seen.state for seen in verdict.observations] == ["refused", "starting", "refused", "ready"]
 
 
 def test_result_is_plain_data() -> None:
