@@ -147,7 +147,7 @@ def _machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         'case "$*" in\n'
         "  --version) echo podman version 4.3.1 ;;\n"
         "  info*) echo '%s' ;;\n"
-        '  "--runtime runc run --rm --network none --rootfs"*) ;;\n'
+        '  "--runtime runc run"*) ;;\n'
         "  *) echo Error: crun: no such thing >&2; exit 126 ;;\n"
         "esac\n" % json.dumps(INFO)
     )
@@ -222,7 +222,7 @@ def test_machine_without_space_is_refused(machine: Path) -> None:
 
 
 def test_no_way_says_what_each_way_said(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    machine.write_text(machine.read_text().replace("--runtime runc run", "nothing"))
+    machine.write_text(machine.read_text().replace("--runtime runc", "nothing"))
     monkeypatch.setattr(_host, "_last_help", list)
     with pytest.raises(PhaseError) as failure:
         _host.run(OPTIONS, Context())
