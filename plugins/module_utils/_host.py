@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 from ansible_collections.kubernaut.integration.plugins.module_utils._phase import (
@@ -286,7 +286,8 @@ def run(options: Options, context: Context) -> Result:
         result.update(said or {})
         if said is None:
             result["lacking"] = sorted({*lacking, *_last_help()})
-    result["packages"] = [PACKAGES[distribution][name] for name in result["lacking"]] if distribution else []
+    result["package_names"] = dict(PACKAGES.get(distribution, {}))
+    result["packages"] = [result["package_names"][name] for name in result["lacking"]] if distribution else []
     result["free_mib"] = {path: _free_mib(path) for path in {home, result["storage"]} if path}
     check_disk(result["free_mib"], options["min_free_mib"])
     if result["lacking"] and options["required"]:
@@ -323,7 +324,8 @@ def _ask_podman(options: Options, context: Context, home: str, runtimes: Sequenc
         info = json.loads(podman.must("info", "--format", "json"))
         known = {
             "fingerprint": fingerprint,
-            **asdict(way),
+            "runtime": way.runtime,
+            "ulimits": list(way.ulimits),
             "storage": info["store"]["graphRoot"],
             "driver": info["store"]["graphDriverName"],
             "network": info["host"]["networkBackend"],

@@ -128,6 +128,10 @@ def build_lock(timeout: float) -> Iterator[None]:
         yield
 
 
+class LackingError(PhaseError):
+    """A build needs a program that this machine lacks, and that its package manager may bring."""
+
+
 class Maker:
     """Carries out steps for images, and remembers what it did.
 
@@ -299,9 +303,10 @@ class Maker:
         """
         mmdebstrap = shutil.which("mmdebstrap")
         if mmdebstrap is None:
-            raise PhaseError(
+            raise LackingError(
                 "images: mmdebstrap, which makes the base of built images, is not installed: install the package "
-                "mmdebstrap (and debian-archive-keyring), or give the images by name or archive."
+                "mmdebstrap (and debian-archive-keyring), or give the images by name or archive.",
+                lacking=["mmdebstrap"],
             )
         started = time.monotonic()
         self._announce("base")
@@ -452,7 +457,12 @@ def run(options: Options, context: Context) -> Result:
             for want, steps in zip(wants, plans):
                 if steps[0].image is None:
                     started, base_before = time.monotonic(), maker.base_elapsed
-                    sources[want.component] = maker.make(want, steps)
+                    try:
+                        sources[want.component] = maker.make(want, steps)
+                    except LackingError as error:
+                        if not options["may_lack"]:
+                            raise
+                        return {"changed": bool(sources), "images": {}, "actions": maker.actions, **error.result}
                     base = maker.base_elapsed - base_before
                     elapsed[want.component] = round(time.monotonic() - started - base, 2)
             images = look(podman, maker, wants)
@@ -468,6 +478,7 @@ def run(options: Options, context: Context) -> Result:
         "elapsed": {**elapsed, "base": round(maker.base_elapsed, 2)},
         "actions": maker.actions,
         "stale": maker.stale(current) if "build" in sources.values() else [],
+        "lacking": [],
     }
 
 
@@ -485,7 +496,7 @@ def _forecast(
         changed = changed or source != "pull" or find_image(want.name, images) is None
         results[want.component] = foresee(want, source)
     elapsed = {**{want.component: 0.0 for want in wants}, "base": 0.0}
-    return {"changed": changed, "images": results, "elapsed": elapsed, "actions": maker.actions, "stale": []}
+    return {"changed": changed, "images": results, "elapsed": elapsed, "actions": maker.actions, "stale": [], "lacking": []}
 
 
 def look(podman: Podman, maker: Maker, wants: Sequence[Want]) -> List[Dict[str, Any]]:
@@ -520,6 +531,7 @@ SPEC: Dict[str, Dict[str, Any]] = {
             "binary": {"type": "path"},
         },
     },
+    "may_lack": {"type": "bool", "default": False},
     "contexts": {"type": "dict"},
     "suite": {"type": "str", "default": "trixie"},
     "mirror": {"type": "str"},

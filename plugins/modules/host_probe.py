@@ -79,6 +79,10 @@ lacking:
   type: list
   elements: str
   sample: [netavark]
+package_names:
+  description: Package of every need on this distribution; empty where the distribution is not known.
+  returned: success
+  type: dict
 packages:
   description: Packages that bring what is lacking; empty for an unknown distribution.
   returned: success, and on failure because of O(required)

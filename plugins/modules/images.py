@@ -80,6 +80,12 @@ options:
           - Path on the target of a statically linked DataStorage executable that becomes an image. For V(datastorage)
             only.
         type: path
+  may_lack:
+    description:
+      - Do not fail when a build needs a program that is not installed, but name it in RV(lacking), so that it can be
+        installed and the module called again.
+    type: bool
+    default: false
   contexts:
     description:
       - Build contexts by name, each a dictionary of relative paths with C(text) and C(mode).
@@ -198,6 +204,11 @@ actions:
   type: list
   elements: str
   sample: ["build localhost/kubernaut-integration/redis:33b44dec36e8"]
+lacking:
+  description: Programs that must be installed before the module is called again; only with O(may_lack=true).
+  returned: success
+  type: list
+  elements: str
 stale:
   description: The collection's images that were built from older inputs; listed when something was built.
   returned: success

@@ -57,8 +57,7 @@ options:
     required: true
   images:
     description: >-
-      Component -> its image, with the keys C(reference), C(digest), C(source) and, for C(datastorage), also C(id),
-      which stands in for an empty digest.
+      Component -> its image, with the keys C(reference), C(id) and C(digest), which may be empty.
     type: dict
     required: true
   reference_service:
@@ -149,16 +148,15 @@ EXAMPLES = r"""
     images:
       postgres:
         reference: localhost/kubernaut-integration/postgres
+        id: 0a1b2c3d4e5f
         digest: ''
-        source: build
       redis:
         reference: localhost/kubernaut-integration/redis
+        id: 0a1b2c3d4e5f
         digest: ''
-        source: build
       datastorage:
         reference: registry.example.com/kubernaut/datastorage:v1.0
         digest: sha256:4bc453b53cb3d914b45f4b250294236adba2c0e09ff6f03793949e7e39fd4cc1
-        source: pull
         id: 4bc453b53cb3
     reference_service: false
     database: "{{ plan.database }}"

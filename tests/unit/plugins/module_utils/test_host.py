@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.kubernaut.integration.plugins.module_utils import _host
-from ansible_collections.kubernaut.integration.plugins.module_utils._host import Way, family, needs, wrapper, ways
+from ansible_collections.kubernaut.integration.plugins.module_utils._host import Way, family, needs, ways, wrapper
 from ansible_collections.kubernaut.integration.plugins.module_utils._phase import LIBRARIES, Context, PhaseError
 
 

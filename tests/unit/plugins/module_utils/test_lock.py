@@ -144,7 +144,9 @@ def test_waiting_ends_at_the_deadline(path: str, monkeypatch: pytest.MonkeyPatch
     assert now[0] == pytest.approx(3.0, abs=_lock._GAP)
 
 
-def test_waiting_survives_a_teardown_that_removes_the_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_waiting_survives_a_teardown_that_removes_the_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It ended in FileNotFoundError once."""
     directory = tmp_path / "stack"
     directory.mkdir()

@@ -19,9 +19,7 @@ from ansible_collections.kubernaut.integration.plugins.module_utils._phase impor
 from ansible_collections.kubernaut.integration.plugins.module_utils._plan import LABEL
 
 #: What a role hands over when it has nothing of a kind to check.
-NOTHING: dict[str, Any] = {
-    name: option.get("default") for name, option in _preflight.PHASE.argument_spec.items()
-}
+NOTHING: dict[str, Any] = {name: option.get("default") for name, option in _preflight.PHASE.argument_spec.items()}
 
 
 def secret(value: str, empty: bool = False) -> dict[str, Any]:
@@ -77,7 +75,10 @@ def test_good_input(options: dict[str, Any]) -> None:
         ({"ports": [{"variable": "v", "port": 1023}]}, "1023 is not a port"),
         ({"ports": [{"variable": "v", "port": 65536}]}, "65536 is not a port"),
         ({"ports": [{"variable": "w", "port": 15443}, {"variable": "v", "port": 15443}]}, "15443 is also w"),
-        ({"paths": [{"variable": "v", "path": "/nonexistent/x", "executable": False}]}, "there is no file /nonexistent/x"),
+        (
+            {"paths": [{"variable": "v", "path": "/nonexistent/x", "executable": False}]},
+            "there is no file /nonexistent/x",
+        ),
         ({"paths": [{"variable": "v", "path": "/", "executable": False}]}, "there is no file /"),
     ],
 )

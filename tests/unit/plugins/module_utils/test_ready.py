@@ -30,7 +30,12 @@ FAILED = 'connection failed: connection to server at "127.0.0.1", port 15443 fai
             False,
             "nothing listens at the port yet (connection refused)",
         ),
-        (FAILED + "FATAL:  the database system is starting up", "starting", False, "the database system is starting up"),
+        (
+            FAILED + "FATAL:  the database system is starting up",
+            "starting",
+            False,
+            "the database system is starting up",
+        ),
         (
             FAILED + "FATAL:  the database system is shutting down",
             "starting",
@@ -66,7 +71,8 @@ FAILED = 'connection failed: connection to server at "127.0.0.1", port 15443 fai
             'no pg_hba.conf entry for host "10.0.2.2", user "a", database "b", no encryption',
         ),
         (
-            FAILED + 'FATAL:  pg_hba.conf rejects connection for host "10.0.2.2", user "a", database "b", no encryption',
+            FAILED
+            + 'FATAL:  pg_hba.conf rejects connection for host "10.0.2.2", user "a", database "b", no encryption',
             "authorization",
             True,
             'pg_hba.conf rejects connection for host "10.0.2.2", user "a", database "b", no encryption',
@@ -93,7 +99,8 @@ FAILED = 'connection failed: connection to server at "127.0.0.1", port 15443 fai
             "failed to resolve host 'nosuch': [Errno -2] Name or service not known",
         ),
         (
-            FAILED + "server closed the connection unexpectedly\n\tThis probably means the server terminated abnormally",
+            FAILED
+            + "server closed the connection unexpectedly\n\tThis probably means the server terminated abnormally",
             "unreachable",
             False,
             FAILED + "server closed the connection unexpectedly This probably means the server terminated abnormally",
@@ -107,7 +114,12 @@ def test_postgres_refusal(text: str, state: str, final: bool, detail: str) -> No
 
 @pytest.mark.parametrize(
     ("sqlstate", "state", "final"),
-    [("57P03", "starting", False), ("28P01", "password", True), ("3D000", "no database", True), ("57P01", "unreachable", False)],
+    [
+        ("57P03", "starting", False),
+        ("28P01", "password", True),
+        ("3D000", "no database", True),
+        ("57P01", "unreachable", False),
+    ],
 )
 def test_postgres_refusal_with_a_code(sqlstate: str, state: str, final: bool) -> None:
     seen = _ready._postgres_refusal(sqlstate, "FATAL:  was auch immer")

@@ -1,0 +1,164 @@
+# SPDX-FileCopyrightText: 2026 The kubernaut.integration authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a run says at its end."""
+
+from __future__ import annotations
+
+import json
+import stat
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.kubernaut.integration.plugins.module_utils import _report
+from ansible_collections.kubernaut.integration.plugins.module_utils._phase import Context
+from ansible_collections.kubernaut.integration.plugins.module_utils._plan import plan
+
+PLAN = plan({})
+IMAGE = {"reference": "localhost/x:1", "digest": "sha256:abc", "source": "build", "id": "123"}
+PASSWORD = 'it\'s $HOME `id` "x"'
+
+
+@pytest.fixture(name="options")
+def _options(tmp_path: Path) -> dict[str, Any]:
+    return {
+        "name": PLAN["name"],
+        "team": PLAN["team"],
+        "contract": "v0",
+        "host": "localhost",
+        "state_dir": str(tmp_path),
+        "podman": "podman",
+        "address": "127.0.0.1",
+        "ports": PLAN["ports"],
+        "containers": PLAN["containers"],
+        "network": PLAN["network"],
+        "images": dict.fromkeys(PLAN["containers"], IMAGE),
+        "reference_service": False,
+        "database": PLAN["database"],
+        "user": PLAN["user"],
+        "password": PASSWORD,
+        "redis_password": "",
+        "health_path": "/health",
+        "metrics_path": "/metrics",
+        "proof": "7/7 written",
+        "marks": [
+            {"phase": "begin", "at": 100.0},
+            {"phase": "postgres", "at": 101.5},
+            {"phase": "redis", "at": 101.75},
+        ],
+        "verify_command": "make verify",
+        "teardown_command": "make teardown",
+    }
+
+
+def test_options_are_those_of_the_phase(options: dict[str, Any]) -> None:
+    assert set(options) == set(_report.PHASE.argument_spec)
+
+
+def test_all_spellings_of_the_address(options: dict[str, Any]) -> None:
+    variables = _report.environment(options)
+    names = ("DATASTORAGE_URL", "DATA_STORAGE_URL", "TEST_DATA_STORAGE_URL")
+    assert {variables[name] for name in names} == {"http://127.0.0.1:18100"}
+    assert variables["REDIS_ADDR"] == "127.0.0.1:16389"
+    assert variables["POSTGRES_PORT"] == "15443"
+
+
+def test_shell_reads_back_what_was_written(options: dict[str, Any], tmp_path: Path) -> None:
+    files = _report.run(options, Context())["files"]
+    script = '. "$1"; printf "%s|%s|%s" "$POSTGRES_PASSWORD" "$REDIS_PASSWORD" "$DATASTORAGE_PORT"'
+    said = subprocess.run(["sh", "-euc", script, "sh", files["stack.env"]], capture_output=True, text=True, check=True)
+    assert said.stdout == PASSWORD + "||18100"
+
+
+def test_password_is_in_the_private_file_only(options: dict[str, Any], tmp_path: Path) -> None:
+    options["password"] = "hunter2"
+    result = _report.run(options, Context())
+    assert "hunter2" in (tmp_path / "stack.env").read_text()
+    assert "hunter2" not in (tmp_path / "stack.json").read_text()
+    assert "hunter2" not in json.dumps(result)
+    for name in ("stack.env", "stack.json"):
+        assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o600
+
+
+def test_second_report_changes_nothing(options: dict[str, Any]) -> None:
+    assert _report.run(options, Context())["changed"] is True
+    options["marks"] = [{"phase": "begin", "at": 200.0}, {"phase": "postgres", "at": 200.1}]
+    assert _report.run(options, Context())["changed"] is False
+
+
+@pytest.mark.parametrize("name", ["stack.env", "stack.json"])
+def test_file_that_others_may_read_is_replaced(options: dict[str, Any], tmp_path: Path, name: str) -> None:
+    _report.run(options, Context())
+    (tmp_path / name).chmod(0o644)
+    assert _report.run(options, Context())["changed"] is True
+    assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("name", ["stack.env", "stack.json"])
+def test_check_mode_tells_the_truth_and_writes_nothing(options: dict[str, Any], tmp_path: Path, name: str) -> None:
+    """It was never changed in check mode once."""
+    assert _report.run(options, Context(check=True))["changed"] is True
+    assert list(tmp_path.iterdir()) == []
+    _report.run(options, Context())
+    assert _report.run(options, Context(check=True))["changed"] is False
+    (tmp_path / name).write_bytes(b"\xff")
+    assert _report.run(options, Context(check=True))["changed"] is True
+    assert (tmp_path / name).read_bytes() == b"\xff"
+
+
+def test_json_holds_what_stays_the_same(options: dict[str, Any], tmp_path: Path) -> None:
+    result = _report.run(options, Context())
+    facts = json.loads((tmp_path / "stack.json").read_text())
+    assert facts == result["stack"]
+    assert facts["datastorage"]["health"] == "http://127.0.0.1:18100/health"
+    assert facts["images"]["redis"] == {"reference": "localhost/x:1", "id": "123", "digest": "sha256:abc"}
+
+
+@pytest.mark.parametrize(
+    ("marks", "took"),
+    [
+        ([], []),
+        ([("a", 1.0)], []),
+        ([("a", 1.0), ("b", 2.5)], [("b", 1.5)]),
+        ([("a", 1.0), ("b", 2.5), ("c", 2.504)], [("b", 1.5), ("c", 0.0)]),
+    ],
+)
+def test_durations(marks: list[tuple[str, float]], took: list[tuple[str, float]]) -> None:
+    assert _report.durations([{"phase": phase, "at": at} for phase, at in marks]) == took
+
+
+@pytest.mark.parametrize(
+    ("reference", "digest", "line"),
+    [
+        (
+            True,
+            "",
+            "DataStorage is the collection's REFERENCE SERVICE (localhost/x:1); set datastorage_image for a real one.",
+        ),
+        (False, "sha256:abc", "DataStorage is localhost/x:1 (sha256:abc)."),
+        (False, "", "DataStorage is localhost/x:1 (123)."),
+    ],
+)
+def test_last_line_says_which_service_it_is(options: dict[str, Any], reference: bool, digest: str, line: str) -> None:
+    options["reference_service"] = reference
+    options["images"] = {component: {**IMAGE, "digest": digest} for component in PLAN["containers"]}
+    result = _report.run(options, Context(check=True))
+    assert result["last_line"] == line
+    assert [text.strip() for text in result["lines"] if text][-1] == line
+
+
+def test_summary_says_where_what_and_what_next(options: dict[str, Any], tmp_path: Path) -> None:
+    text = "\n".join(_report.run(options, Context())["lines"])
+    for part in (
+        "workflowexecution on localhost: 7/7 written",
+        "127.0.0.1:15443",
+        "127.0.0.1:16389",
+        "http://127.0.0.1:18100",
+        "postgres 1.50 s  redis 0.25 s",
+        ". %s" % (tmp_path / "stack.env"),
+        "make verify",
+        "make teardown",
+    ):
+        assert part in text
