@@ -1,4 +1,5 @@
 # SPDX-FileCopyrightText: 2026 The kubernaut.integration authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Callback: the last line of a run says which DataStorage was proven."""
 

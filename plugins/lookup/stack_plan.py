@@ -1,15 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The kubernaut.integration authors
 # SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Lookup: the plan of the stack that the play's variables describe."""
 
 from __future__ import annotations
-
-from typing import Any
-
-from ansible.errors import AnsibleError
-from ansible.plugins.lookup import LookupBase
-
-from ansible_collections.kubernaut.integration.plugins.module_utils._plan import DEFAULTS, PlanError, plan
 
 DOCUMENTATION = r"""
 name: stack_plan
@@ -76,6 +70,13 @@ _raw:
       description: Labels of everything that belongs to the stack.
       type: dict
 """
+
+from typing import Any
+
+from ansible.errors import AnsibleError
+from ansible.plugins.lookup import LookupBase
+
+from ansible_collections.kubernaut.integration.plugins.module_utils._plan import DEFAULTS, PlanError, plan
 
 
 class LookupModule(LookupBase):

@@ -1,5 +1,6 @@
 #!/usr/bin/python
 # SPDX-FileCopyrightText: 2026 The kubernaut.integration authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Module front of the phase in ``module_utils/_adr030.py``."""
 
@@ -135,7 +136,7 @@ attributes:
 requirements:
   - PyYAML on the host that executes the module
 author:
-  - The kubernaut.integration authors
+  - The kubernaut.integration authors (@kubernaut)
 """
 
 EXAMPLES = r"""

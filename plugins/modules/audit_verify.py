@@ -1,5 +1,6 @@
 #!/usr/bin/python
 # SPDX-FileCopyrightText: 2026 The kubernaut.integration authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Module front of the phase in ``module_utils/_audit.py``."""
 
@@ -59,7 +60,7 @@ attributes:
     support: partial
     details: With O(keep=true) every run leaves seven more rows, under a correlation id of their own.
 author:
-  - The kubernaut.integration authors
+  - The kubernaut.integration authors (@kubernaut)
 """
 
 EXAMPLES = r"""

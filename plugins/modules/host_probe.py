@@ -1,6 +1,7 @@
 #!/usr/bin/python
 # SPDX-FileCopyrightText: 2026 The kubernaut.integration authors
 # SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Module front of the phase in ``module_utils/_host.py``."""
 
 from __future__ import annotations
@@ -79,10 +80,6 @@ lacking:
   type: list
   elements: str
   sample: [netavark]
-package_names:
-  description: Package of every need on this distribution; empty where the distribution is not known.
-  returned: success
-  type: dict
 packages:
   description: Packages that bring what is lacking; empty for an unknown distribution.
   returned: success, and on failure because of O(required)

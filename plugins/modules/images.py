@@ -1,5 +1,6 @@
 #!/usr/bin/python
 # SPDX-FileCopyrightText: 2026 The kubernaut.integration authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 """Module front of the phase in ``module_utils/_images.py``."""
@@ -16,7 +17,7 @@ description:
   - An image that this module builds is named and labelled by the hash of everything it was built from. A second run
     builds nothing; a changed input rebuilds only what depends on it.
 author:
-  - The kubernaut.integration authors
+  - The kubernaut.integration authors (@kubernaut)
 options:
   podman:
     description: Command name or path of podman on the target.

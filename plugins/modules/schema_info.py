@@ -1,5 +1,6 @@
 #!/usr/bin/python
 # SPDX-FileCopyrightText: 2026 The kubernaut.integration authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Module front of the phase in ``module_utils/_schema.py``."""
 
@@ -52,7 +53,7 @@ attributes:
 seealso:
   - module: kubernaut.integration.sql_migrations
 author:
-  - The kubernaut.integration authors
+  - The kubernaut.integration authors (@kubernaut)
 """
 
 EXAMPLES = r"""

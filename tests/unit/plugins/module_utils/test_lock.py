@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import stat
@@ -13,6 +14,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -131,15 +133,15 @@ def test_longer_file_leaves_nothing_behind(path: str) -> None:
 
 def test_waiting_ends_when_the_lock_is_given_back(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     acquire(path, REMOTE, 0)
-    monkeypatch.setattr(_lock.time, "sleep", lambda _seconds: release(path, REMOTE))
+    monkeypatch.setattr("time.sleep", lambda _seconds: release(path, REMOTE))
     assert acquire(path, ME, 60) is None
 
 
 def test_waiting_ends_at_the_deadline(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     acquire(path, REMOTE, 0)
     now = [0.0]
-    monkeypatch.setattr(_lock.time, "monotonic", lambda: now[0])
-    monkeypatch.setattr(_lock.time, "sleep", lambda seconds: now.__setitem__(0, now[0] + seconds))
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    monkeypatch.setattr("time.sleep", lambda seconds: now.__setitem__(0, now[0] + seconds))
     assert acquire(path, ME, 3.0) == REMOTE
     assert now[0] == pytest.approx(3.0, abs=_lock._GAP)
 
@@ -157,7 +159,7 @@ def test_waiting_survives_a_teardown_that_removes_the_directory(
         os.unlink(path)
         directory.rmdir()
 
-    monkeypatch.setattr(_lock.time, "sleep", teardown)
+    monkeypatch.setattr("time.sleep", teardown)
     assert acquire(path, ME, 60) is None
     assert stat.S_IMODE(directory.stat().st_mode) == 0o700
 
@@ -165,15 +167,15 @@ def test_waiting_survives_a_teardown_that_removes_the_directory(
 def test_lock_is_not_written_into_a_file_that_was_given_back(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Between open and flock the holder gives the lock back: what is written then would be seen by nobody."""
     acquire(path, REMOTE, 0)
-    flock = _lock.fcntl.flock
+    flock = fcntl.flock
     once = [True]
 
-    def late(file: object, how: int) -> None:
+    def late(file: IO[str], how: int) -> None:
         if once.pop() if once else False:
             release(path, REMOTE)
-        flock(file, how)  # type: ignore[arg-type]
+        flock(file, how)
 
-    monkeypatch.setattr(_lock.fcntl, "flock", late)
+    monkeypatch.setattr("fcntl.flock", late)
     assert acquire(path, ME, 0) is None
     assert held(path)["pid"] == ME.pid
 

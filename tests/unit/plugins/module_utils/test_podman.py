@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The kubernaut.integration authors
 # SPDX-License-Identifier: GPL-3.0-or-later
+# ruff: noqa: ARG001 - a stand-in takes what the real one takes
 """Podman's command line, with a script in podman's place."""
 
 from __future__ import annotations
@@ -104,7 +105,7 @@ ONE = json.dumps([{"Name": "a"}])
         (f"echo '{ONE}'; echo 'Error: inspecting object: no such object: \"b\"' >&2; exit 125", [{"Name": "a"}]),
         ("echo '[]'; echo 'Error: inspecting object: no such container b' >&2; exit 125", []),
         (
-            "echo '[]'; echo 'Error: network b: unable to find network with name or ID b: network not found' >&2; exit 125",
+            "echo '[]'; echo 'Error: unable to find network b: network not found' >&2; exit 125",
             [],
         ),
     ],
@@ -174,7 +175,7 @@ def test_stream_ends_everything_that_was_started(make: MakePodman, tmp_path: Pat
     assert time.monotonic() - begin < 30
     assert answer.rc == 124
     assert answer.out == "begun\n"
-    assert answer.reason == "no end within 0 s" or answer.reason.startswith("no end within")
+    assert answer.reason.startswith("no end within")
 
 
 def test_stream_ends_the_command_when_its_reader_fails(make: MakePodman) -> None:

@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The kubernaut.integration authors
 # SPDX-License-Identifier: GPL-3.0-or-later
+# ruff: noqa: ARG001 - a stand-in takes what the real one takes
 """Bad input stops before anything is started, and the message names the variable."""
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import pytest
 from ansible_collections.kubernaut.integration.plugins.module_utils import _ports, _preflight
 from ansible_collections.kubernaut.integration.plugins.module_utils._phase import Context, PhaseError
 from ansible_collections.kubernaut.integration.plugins.module_utils._plan import LABEL
+from ansible_collections.kubernaut.integration.plugins.module_utils._podman import Podman
 
 #: What a role hands over when it has nothing of a kind to check.
 NOTHING: dict[str, Any] = {name: option.get("default") for name, option in _preflight.PHASE.argument_spec.items()}
@@ -157,7 +159,7 @@ def ports(port: int) -> dict[str, Any]:
 def _containers(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """The stack's containers as podman would describe them."""
     found: list[dict[str, Any]] = []
-    monkeypatch.setattr(_preflight.Podman, "inspect", lambda *_names, **_kind: found)
+    monkeypatch.setattr(Podman, "inspect", lambda *_names, **_kind: found)
     return found
 
 
