@@ -39,11 +39,11 @@ check: ## Lint, types and unit tests; under a minute
 test: ## Everything once; at most 20 minutes (ARGS: names of stages, to run only those)
 	@$(setup) test && .venv/bin/python3 tests/run $(ARGS)
 
-soak: ## Start, break and remove stacks for hours
-	@$(setup) test && $(venv) tests/soak/run $(ARGS)
+soak: ## Bring stacks up and take them down, many times over
+	@$(setup) test && $(venv) .venv/bin/python3 tests/soak/run $(ARGS)
 
 bench: ## Measure how long starting takes
-	@$(setup) test && $(venv) tests/bench/run $(ARGS)
+	@$(setup) test && $(venv) .venv/bin/python3 tests/bench/run $(ARGS)
 
 format: ## Format the Python code
 	@$(setup) test && .venv/bin/ruff check --fix --exit-zero && .venv/bin/ruff format

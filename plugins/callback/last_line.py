@@ -5,10 +5,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from ansible.plugins.callback import CallbackBase
-
 DOCUMENTATION = r"""
 name: last_line
 type: notification
@@ -20,6 +16,10 @@ author: The kubernaut.integration authors (@kubernaut)
 requirements:
   - Enable it with C(callbacks_enabled = kubernaut.integration.last_line); the checkout's C(ansible.cfg) does.
 """
+
+from typing import Any
+
+from ansible.plugins.callback import CallbackBase
 
 
 class CallbackModule(CallbackBase):

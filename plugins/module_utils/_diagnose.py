@@ -51,7 +51,7 @@ def summary(options: Options, states: List[str], directory: str) -> str:
         [
             "# %s: %s" % (options["name"], options["task"] or "a task failed"),
             "",
-            options["message"],
+            options["failure"],
             "",
             *("- %s" % state for state in states or ["no container of the stack exists"]),
             "",
@@ -98,7 +98,7 @@ PHASE = Phase(
         "podman": {"type": "str", "default": "podman"},
         "inspect": {"type": "bool", "default": True},
         "task": {"type": "str", "default": ""},
-        "message": {"type": "str", "default": ""},
+        "failure": {"type": "str", "default": ""},
         "teardown_command": {"type": "str", "required": True},
     },
 )

@@ -288,7 +288,7 @@ def run(options: Options, context: Context) -> Result:
             result["lacking"] = sorted({*lacking, *_last_help()})
     result["package_names"] = dict(PACKAGES.get(distribution, {}))
     result["packages"] = [result["package_names"][name] for name in result["lacking"]] if distribution else []
-    result["free_mib"] = {path: _free_mib(path) for path in {home, result["storage"]} if path}
+    result["free_mib"] = {path: _free_mib(path) for path in (home, result["storage"]) if path}
     check_disk(result["free_mib"], options["min_free_mib"])
     if result["lacking"] and options["required"]:
         raise PhaseError(

@@ -76,14 +76,15 @@ def registry_answers(host: str, timeout: float) -> bool:
     import ssl
     import threading
     import urllib.error
-    import urllib.request
+
+    from ansible.module_utils.urls import open_url
 
     answered = threading.Event()
 
     def ask() -> None:
         try:
-            with urllib.request.urlopen("https://%s/v2/" % host, timeout=timeout):  # noqa: S310 - https by its literal
-                answered.set()
+            open_url("https://%s/v2/" % host, timeout=timeout).close()
+            answered.set()
         except urllib.error.HTTPError:
             answered.set()
         except urllib.error.URLError as error:
@@ -496,7 +497,14 @@ def _forecast(
         changed = changed or source != "pull" or find_image(want.name, images) is None
         results[want.component] = foresee(want, source)
     elapsed = {**{want.component: 0.0 for want in wants}, "base": 0.0}
-    return {"changed": changed, "images": results, "elapsed": elapsed, "actions": maker.actions, "stale": [], "lacking": []}
+    return {
+        "changed": changed,
+        "images": results,
+        "elapsed": elapsed,
+        "actions": maker.actions,
+        "stale": [],
+        "lacking": [],
+    }
 
 
 def look(podman: Podman, maker: Maker, wants: Sequence[Want]) -> List[Dict[str, Any]]:

@@ -135,7 +135,7 @@ def release(path: str, owner: Owner) -> bool:
                 return False
             file.truncate(0)  # for who has it open already
             os.unlink(path)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):  # a run that could not make its directory has no lock
         return False
     return True
 

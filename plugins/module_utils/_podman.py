@@ -174,8 +174,7 @@ def stream(command: Sequence[str], line: Callable[[str], None], timeout: float) 
     ours = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
     before = [signal.signal(number, leave) for number in ours]
     try:
-        assert process.stdout is not None  # noqa: S101 - a pipe was asked for
-        for text in process.stdout:
+        for text in process.stdout or ():
             said.append(text)
             line(text.rstrip("\n"))
         rc = process.wait()

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from typing import Any, Dict, List, Mapping, Sequence
@@ -25,10 +26,12 @@ _IDENTIFIER = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 _SIZE = re.compile(r"[1-9][0-9]*[kmg]")
 
 
-def check_port(variable: str, port: int) -> None:
-    """Refuse a port that no unprivileged service of this stack can be published on."""
-    if not 1024 <= port <= 65535:
-        raise PhaseError("%s: %d is not a port from 1024 to 65535; choose another." % (variable, port))
+def check_port(variable: str, value: Any) -> int:
+    """Return a port as a number; refuse one that no unprivileged service of this stack can be published on."""
+    text = str(value)
+    if not text.isdecimal() or not 1024 <= int(text) <= 65535:
+        raise PhaseError("%s: %s is not a port from 1024 to 65535; choose another." % (variable, text))
+    return int(text)
 
 
 def check_distinct(ports: Sequence[Mapping[str, Any]]) -> None:
@@ -72,10 +75,16 @@ def check_size(variable: str, value: str) -> None:
         raise PhaseError("%s: %r is not a size such as 256m or 1g." % (variable, value))
 
 
-def check_number(variable: str, value: float, least: float) -> None:
-    """Refuse a number below the least that makes sense."""
-    if value < least:
-        raise PhaseError("%s: %g is too little; give at least %g." % (variable, value, least))
+def check_number(variable: str, value: Any, least: float) -> None:
+    """Refuse what is no number, and a number below the least that makes sense."""
+    try:
+        number = float(str(value))
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise PhaseError("%s: %s is not a number; give one, at least %g." % (variable, value, least))
+    if number < least:
+        raise PhaseError("%s: %g is too little; give at least %g." % (variable, number, least))
 
 
 def check_migrations(directory: str) -> None:
@@ -126,9 +135,9 @@ def run(options: Options, context: Context) -> Result:  # noqa: ARG001 - every p
         check_size(entry["variable"], entry["value"])
     for entry in options["paths"]:
         check_path(entry["variable"], entry["path"], entry["executable"])
-    ports: List[Mapping[str, Any]] = options["ports"]
-    for entry in ports:
-        check_port(entry["variable"], entry["port"])
+    ports: List[Dict[str, Any]] = [
+        {**entry, "port": check_port(entry["variable"], entry["port"])} for entry in options["ports"]
+    ]
     check_distinct(ports)
     occupied = [(entry, address) for entry in ports for address in _ports.taken(entry["port"])]
     ours: Dict[int, str] = {}
@@ -156,7 +165,8 @@ PHASE = Phase(
             "type": "list",
             "elements": "dict",
             "default": [],
-            "options": {"variable": _VARIABLE, "port": {"type": "int", "required": True}},
+            # Raw, so that what is no number is refused by the variable's name.
+            "options": {"variable": _VARIABLE, "port": {"type": "raw", "required": True}},
         },
         "secrets": {
             "type": "list",
@@ -176,7 +186,7 @@ PHASE = Phase(
             "default": [],
             "options": {
                 "variable": _VARIABLE,
-                "value": {"type": "float", "required": True},
+                "value": {"type": "raw", "required": True},
                 "least": {"type": "float", "required": True},
             },
         },

@@ -12,6 +12,7 @@ import tempfile
 from typing import Any, Dict, List, Mapping, Sequence, Tuple
 
 from ansible_collections.kubernaut.integration.plugins.module_utils._phase import Context, Options, Phase, Result
+from ansible_collections.kubernaut.integration.plugins.module_utils._plan import COMPONENTS
 
 #: Files that other tools read, and what they hold is the owner's only.
 ENV_FILE = "stack.env"
@@ -177,7 +178,12 @@ PHASE = Phase(
         "state_dir": {"type": "path", "required": True},
         "podman": _STR,
         "address": {"type": "str", "default": "127.0.0.1"},
-        "ports": _DICT,
+        "ports": {
+            "type": "dict",
+            "required": True,
+            # As numbers, whatever the command line made of them: -e postgres_port=15500 is text.
+            "options": {component: {"type": "int", "required": True} for component in COMPONENTS},
+        },
         "containers": _DICT,
         "network": _STR,
         "images": _DICT,

@@ -262,7 +262,13 @@ def run(options: Options, context: Context) -> Result:
         )
     directory = os.path.join(state_home(options["state_dir"]), options["name"])
     states = {"present": _present, "absent": _absent, "released": _released}
-    result = states[options["state"]](options, context, Podman(options["podman"]), directory)
+    try:
+        result = states[options["state"]](options, context, Podman(options["podman"]), directory)
+    except OSError as error:
+        raise PhaseError(
+            "stack_state_dir: %s cannot be used: %s; name a directory that this user can create or write to."
+            % (error.filename or directory, error.strerror)
+        ) from error
     return {**result, "state_dir": directory}
 
 

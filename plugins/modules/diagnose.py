@@ -47,7 +47,7 @@ options:
     description: Name of the task that failed.
     type: str
     default: ''
-  message:
+  failure:
     description: Message of the task that failed.
     type: str
     default: ''
@@ -87,7 +87,7 @@ EXAMPLES = r"""
         name: "{{ plan.name }}"
         containers: "{{ plan.containers }}"
         task: "{{ ansible_failed_task.name }}"
-        message: "{{ ansible_failed_result.msg }}"
+        failure: "{{ ansible_failed_result.msg }}"
         teardown_command: ansible-playbook playbooks/teardown.yml
 """
 

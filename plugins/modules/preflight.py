@@ -41,7 +41,7 @@ options:
         required: true
       port:
         description: TCP port.
-        type: int
+        type: raw
         required: true
   secrets:
     description:
@@ -81,7 +81,7 @@ options:
         required: true
       value:
         description: The number.
-        type: float
+        type: raw
         required: true
       least:
         description: The smallest number that is allowed.

@@ -45,9 +45,22 @@ options:
     type: str
     default: 127.0.0.1
   ports:
-    description: Component (V(postgres), V(redis), V(datastorage)) -> published TCP port.
+    description: Published TCP ports.
     type: dict
     required: true
+    suboptions:
+      postgres:
+        description: Port of PostgreSQL.
+        type: int
+        required: true
+      redis:
+        description: Port of Redis.
+        type: int
+        required: true
+      datastorage:
+        description: Port of DataStorage.
+        type: int
+        required: true
   containers:
     description: Component -> name of its container.
     type: dict

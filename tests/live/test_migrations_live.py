@@ -376,7 +376,8 @@ def test_two_runs_at_once_apply_everything_once(db: Database) -> None:
     )
     counts: list[int] = []
     threads = [
-        threading.Thread(target=lambda: counts.append(len(db.migrate(lock_timeout=20.0)["applied"]))) for _ in range(3)
+        threading.Thread(target=lambda: counts.append(len(db.migrate(lock_timeout=20.0)["applied"])))
+        for _again in range(3)
     ]
     for thread in threads:
         thread.start()
@@ -420,7 +421,7 @@ def test_a_killed_session_leaves_nothing_half_done(db: Database) -> None:
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
             " AND query LIKE '%pg_sleep(30)%' AND pid <> pg_backend_pid()"
         )
-        for _ in range(100):
+        for _again in range(100):
             time.sleep(0.1)
             if db.ask(query):
                 return

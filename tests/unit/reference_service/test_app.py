@@ -163,7 +163,7 @@ def test_a_parent_must_exist(world: World) -> None:
 
 
 def test_a_batch(world: World) -> None:
-    answer = world.client.post(BATCH, json=[event() for _ in range(7)])
+    answer = world.client.post(BATCH, json=[event() for _again in range(7)])
     assert answer.status_code == 201
     assert answer.json()["message"] == "7 audit events created successfully"
     assert answer.json()["event_ids"] == [str(item.event_id) for item in world.store.batches[0]]

@@ -27,7 +27,7 @@ def state(host):
 def containers(host):
     """What podman inspect says of each component."""
     names = " ".join(PREFIX + component + "_1" for component in COMPONENTS)
-    return dict(zip(COMPONENTS, json.loads(host.check_output("podman inspect " + names))))
+    return dict(zip(COMPONENTS, json.loads(host.check_output("podman inspect " + names)), strict=True))
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +94,7 @@ def test_no_volume_without_the_label(host):
 
 
 @pytest.mark.parametrize(
-    "setting, value",
+    ("setting", "value"),
     [("TimeZone", "UTC"), ("max_connections", "200"), ("server_encoding", "UTF8"), ("server_version_num", "17")],
 )
 def test_postgres_setting(database, setting, value):
@@ -126,9 +126,7 @@ def test_probe_rows_are_gone(database):
 
 def test_every_migration_is_in_the_ledger(host, database):
     here = host.check_output("ls $MOLECULE_PROJECT_DIRECTORY/roles/migrations/files/v0").split()
-    tables = "SELECT tablename FROM pg_tables WHERE schemaname = 'kubernaut_integration'"
-    (ledger,) = [row[0] for row in database.execute(tables)]
-    rows = database.execute("SELECT name, checksum FROM kubernaut_integration.%s ORDER BY version" % ledger).fetchall()
+    rows = database.execute("SELECT name, checksum FROM kubernaut_integration.migrations ORDER BY version").fetchall()
     assert [row[0] for row in rows] == sorted(here)
     sums = host.check_output("cd $MOLECULE_PROJECT_DIRECTORY/roles/migrations/files/v0 && sha256sum *.sql")
     assert sorted(row[1] for row in rows) == sorted(line.split()[0] for line in sums.splitlines())

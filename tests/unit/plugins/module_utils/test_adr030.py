@@ -182,7 +182,7 @@ def test_a_secret_stays_a_string_whatever_it_looks_like(password: str) -> None:
 
 
 def test_rendering_is_the_same_every_time_and_says_who_manages_it() -> None:
-    first, second = (_adr030.render(_adr030.documents(options(), V0)) for _ in range(2))
+    first, second = (_adr030.render(_adr030.documents(options(), V0)) for _again in range(2))
     assert first == second
     assert all(text.startswith("# Managed by Ansible") for text in first.values())
 

@@ -140,7 +140,7 @@ def test_event_data_is_compared_deeply_and_by_type(key: str, value: Any) -> None
 
 
 def test_rows_are_compared_as_postgresql_gives_them() -> None:
-    ids = [str(uuid.uuid4()) for _ in events()]
+    ids = [str(uuid.uuid4()) for _again in events()]
     rows = [
         {**event, "event_id": uuid.UUID(identity), "event_timestamp": _audit.parse_timestamp(event["event_timestamp"])}
         for event, identity in zip(events(), ids, strict=True)

@@ -65,7 +65,7 @@ def _options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         "podman": "podman",
         "inspect": True,
         "task": "Wait for DataStorage",
-        "message": "DataStorage is not ready: it exited",
+        "failure": "DataStorage is not ready: it exited",
         "teardown_command": "make teardown",
     }
 

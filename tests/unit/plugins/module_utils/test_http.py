@@ -104,7 +104,7 @@ def test_silence_is_a_timeout() -> None:
 def test_a_dripping_body_meets_the_deadline() -> None:
     def drip(connection: socket.socket, _request: bytes) -> None:
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
-        for _ in range(20):
+        for _again in range(20):
             try:
                 connection.sendall(b"x")
             except OSError:

@@ -16,7 +16,6 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.kubernaut.integration.plugins.action.images import CONTEXTS, read_contexts
 from ansible_collections.kubernaut.integration.plugins.module_utils import _image_plan as plans
 from ansible_collections.kubernaut.integration.plugins.module_utils import _images as images
 from ansible_collections.kubernaut.integration.plugins.module_utils._image_plan import ArchivedImage, Want
@@ -378,17 +377,6 @@ def test_base_command(mirror: str | None) -> None:
     command = images.base_command("/bin/mmdebstrap", "/a dir", files, "/a dir/base.tar", "trixie", mirror)
     assert command[-1] == (mirror or "/a dir/base.tar")
     assert "--customize-hook=upload '/a dir/dpkg.cfg' /etc/dpkg/dpkg.cfg.d/kubernaut-integration" in command
-
-
-def test_the_collections_contexts_are_complete() -> None:
-    contexts = read_contexts(CONTEXTS)
-    assert {"base", "postgres", "redis", "datastorage", "datastorage-binary"} <= contexts.keys()
-    assert {"apt.conf", "dpkg.cfg", "trim.sh"} == contexts["base"].keys()
-    assert contexts["postgres"]["entrypoint"]["mode"] == "0755"
-    for name, files in contexts.items():
-        if name != "base":
-            assert "ARG BASE\nFROM ${BASE}\n" in files["Containerfile"]["text"]
-            assert "VOLUME" not in files["Containerfile"]["text"]
 
 
 def options(**more: Any) -> dict[str, Any]:

@@ -344,7 +344,7 @@ def test_open_gate_says_which_container_answered() -> None:
 
 @pytest.mark.parametrize(
     ("state", "advice"),
-    [(state, advice) for state, advice in _ready._REMEDIES.items()] + [("refused", "raise stack_patience")],
+    [*_ready._REMEDIES.items(), ("refused", "raise stack_patience")],
 )
 def test_first_line_of_a_failure_is_cause_and_next_action(state: str, advice: str) -> None:
     with pytest.raises(PhaseError) as failure:

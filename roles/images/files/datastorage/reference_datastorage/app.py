@@ -47,11 +47,9 @@ class EventStore(Protocol):
 
     async def exists(self, event_id: UUID) -> bool:
         """Tell whether an event is stored."""
-        ...
 
     async def query(self, query: EventQuery) -> Page:
         """Return a page of events."""
-        ...
 
 
 class EventQueue(Protocol):

@@ -50,7 +50,7 @@ class DeadLetterQueue:
 
     def __init__(self, config: Redis) -> None:
         """Prepare the client; nothing is opened before the first use. Raises DlqError for an address without a port."""
-        self._host, _, port = config.addr.rpartition(":")
+        self._host, _colon, port = config.addr.rpartition(":")
         if not self._host or not port.isdecimal():
             raise DlqError(f"dial tcp: address {config.addr}: missing port in address")
         self._port, self._max_len = int(port), config.dlq_max_len

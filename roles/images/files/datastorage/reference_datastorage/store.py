@@ -288,7 +288,7 @@ def _record(event: Event) -> dict[str, object]:
 
 def _render(row: dict[str, object]) -> dict[str, object]:
     """Return a row as contract v0 renders it: NULL as "" or 0, and some columns never read at all."""
-    timestamp, parent = cast("datetime", row["utc_timestamp"]), row["parent_event_id"]
+    timestamp, parent = cast(datetime, row["utc_timestamp"]), row["parent_event_id"]
     return {
         "event_id": str(row["event_id"]),
         "event_timestamp": format_rfc3339_nano(timestamp.replace(tzinfo=UTC)),
