@@ -87,6 +87,14 @@ def check_number(variable: str, value: Any, least: float) -> None:
         raise PhaseError("%s: %g is too little; give at least %g." % (variable, number, least))
 
 
+def check_date(variable: str, value: str) -> None:
+    """Refuse what is neither empty nor a date."""
+    try:
+        parse_today(value)
+    except PhaseError as error:
+        raise PhaseError("%s: %s" % (variable, error.message)) from None
+
+
 def check_migrations(directory: str) -> None:
     """Refuse a directory of migrations that is missing or holds none; called where the directory lies."""
     if not os.path.isdir(directory):
