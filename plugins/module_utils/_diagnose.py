@@ -62,6 +62,18 @@ def summary(options: Options, states: List[str], directory: str) -> str:
     )
 
 
+def _keep(directory: str, podman: Podman, found: List[Dict[str, Any]], text: str) -> None:
+    """Write the evidence."""
+    make_private(os.path.dirname(directory))
+    make_private(directory)
+    for container in found:
+        name = container["Name"]
+        answer = podman.call("logs", "--tail", str(LOG_LINES), name, timeout=CALL_TIMEOUT)
+        _write(directory, name + ".log", answer.out + answer.err)
+        _write(directory, name + "_inspect.json", json.dumps(without_secrets(container), indent=2) + "\n")
+    _write(directory, "summary.md", text)
+
+
 def run(options: Options, context: Context) -> Result:
     """Write logs and inspect of every container of the stack beside a summary; look only."""
     podman = Podman(options["podman"])
@@ -74,15 +86,11 @@ def run(options: Options, context: Context) -> Result:
     lines = ["", "%s failed. How its containers stand:" % options["name"]]
     lines += ["  " + state for state in states or ["there are none"]]
     if not context.check:
-        make_private(os.path.dirname(directory))
-        make_private(directory)
-        for container in found:
-            name = container["Name"]
-            answer = podman.call("logs", "--tail", str(LOG_LINES), name, timeout=CALL_TIMEOUT)
-            _write(directory, name + ".log", answer.out + answer.err)
-            _write(directory, name + "_inspect.json", json.dumps(without_secrets(container), indent=2) + "\n")
-        _write(directory, "summary.md", summary(options, states, directory))
-        lines += ["", "  evidence       %s" % os.path.join(directory, "summary.md")]
+        try:
+            _keep(directory, podman, found, summary(options, states, directory))
+            lines += ["", "  evidence       %s" % os.path.join(directory, "summary.md")]
+        except OSError as error:  # the failure that brought us here must stay the one that is told
+            lines += ["", "  no evidence    %s cannot be written: %s" % (directory, error.strerror)]
     lines += ["  look           %s logs %s" % (options["podman"], container["Name"]) for container in found[-1:]]
     lines += ["  take it down   %s" % options["teardown_command"], ""]
     return {"changed": False, "directory": directory, "states": states, "lines": lines}

@@ -36,6 +36,7 @@ PACKAGES: Mapping[str, Mapping[str, str]] = {
         "netavark": "netavark",
         "aardvark-dns": "aardvark-dns",
         "iptables": "iptables",
+        "nft": "nftables",
         "newuidmap": "uidmap",
         "slirp4netns": "slirp4netns",
         "mmdebstrap": "mmdebstrap",
@@ -49,6 +50,7 @@ PACKAGES: Mapping[str, Mapping[str, str]] = {
         "netavark": "netavark",
         "aardvark-dns": "aardvark-dns",
         "iptables": "iptables",
+        "nft": "nftables",
         "newuidmap": "shadow-utils",
         "slirp4netns": "slirp4netns",
         "mmdebstrap": "mmdebstrap",
@@ -59,10 +61,12 @@ PACKAGES: Mapping[str, Mapping[str, str]] = {
 }
 #: Where distributions put podman's helpers, which are not on PATH.
 HELPERS = ("/usr/libexec/podman", "/usr/lib/podman", "/usr/local/libexec/podman", "/usr/local/lib/podman", "/usr/sbin")
-#: What may be missing where podman runs no container: its own choice of runtime fails, or its network needs a firewall.
-LAST_HELP = ("runc", "iptables")
+#: What podman says when it cannot run any container -> what may be missing; the first that fits.
+HELP: Sequence[Tuple[str, str]] = (("nft", "nft"), ("netavark", "iptables"), ("", "runc"))
 #: Limits that every machine grants, for those that refuse even their own hard limits to a container.
 MODEST = 1024
+#: What podman asks for where nothing limits it.
+MOST_FILES = 1048576
 
 
 @dataclass(frozen=True)
@@ -79,8 +83,44 @@ class Way:
 
     @property
     def run_arguments(self) -> List[str]:
-        """Arguments of ``podman run`` and ``podman build``."""
-        return [part for limit in self.ulimits for part in ("--ulimit", limit)]
+        """Arguments of ``podman run``."""
+        return _ulimit_arguments(self.ulimits)
+
+
+def _ulimit_arguments(ulimits: Sequence[str]) -> List[str]:
+    return [part for limit in ulimits for part in ("--ulimit", limit)]
+
+
+def own_limits() -> Tuple[int, int]:
+    """Return the hard limits of this process: open files, and processes up to the kernel's highest pid."""
+    nofile = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    nproc = resource.getrlimit(resource.RLIMIT_NPROC)[1]
+    with open("/proc/sys/kernel/pid_max", encoding="ascii") as file:
+        pid_max = int(file.read())
+    return (
+        nofile if nofile != resource.RLIM_INFINITY else MOST_FILES,
+        min(nproc, pid_max) if nproc != resource.RLIM_INFINITY else pid_max,
+    )
+
+
+def may_raise_limits(status: str) -> bool:
+    """Tell from the text of ``/proc/self/status`` whether this process may raise limits (CAP_SYS_RESOURCE)."""
+    effective = next((line.split()[1] for line in status.splitlines() if line.startswith("CapEff:")), "0")
+    return bool(int(effective, 16) >> 24 & 1)
+
+
+def build_arguments(way: Way, status: str) -> List[str]:
+    """Return the arguments of ``podman build``.
+
+    Where ``podman run`` keeps to the limits of its caller, as podman 5 does, a build still asks for more.
+    """
+    if way.ulimits or may_raise_limits(status):
+        return way.run_arguments
+    return _ulimit_arguments(_both(*own_limits()))
+
+
+def _both(nofile: int, nproc: int) -> Tuple[str, str]:
+    return ("nofile=%d:%d" % (nofile, nofile), "nproc=%d:%d" % (nproc, nproc))
 
 
 def ways(runtimes: Sequence[str], nofile: int, nproc: int) -> Iterator[Way]:
@@ -92,7 +132,7 @@ def ways(runtimes: Sequence[str], nofile: int, nproc: int) -> Iterator[Way]:
     """
     limits: List[Tuple[str, ...]] = [()]
     for files, processes in ((nofile, nproc), (MODEST, MODEST)):
-        limits.append(("nofile=%d:%d" % (files, files), "nproc=%d:%d" % (processes, processes)))
+        limits.append(_both(files, processes))
     for runtime in ("", *runtimes):
         for ulimits in limits:
             yield Way(runtime, ulimits)
@@ -113,9 +153,24 @@ def _helper(name: str) -> bool:
     return shutil.which(name, path=os.pathsep.join((*HELPERS, os.environ.get("PATH", "")))) is not None
 
 
-def _last_help() -> List[str]:
-    """Return what of :data:`LAST_HELP` could still be installed."""
-    return [name for name in LAST_HELP if not _helper(name)]
+def helps(said: Sequence[str]) -> List[str]:
+    """Return what could still be installed and may help.
+
+    :param said: what podman said when it could not run a container.
+    """
+    wanted = {next(need for word, need in HELP if word in reason) for reason in said}
+    return sorted(need for need in wanted if not _helper(need))
+
+
+class NoWayError(PhaseError):
+    """No container can be run on this machine, in no way; ``said`` is what podman said each time."""
+
+    def __init__(self, said: Sequence[str]) -> None:
+        super().__init__(
+            "podman cannot run any container on this machine: %s. See below what each way said.\n%s"
+            % (said[-1].split(": ", 1)[1], "\n".join(said))
+        )
+        self.said = said
 
 
 def needs(root: bool, venv: bool) -> Dict[str, bool]:
@@ -151,33 +206,22 @@ def _tiny_root(directory: str) -> List[str]:
 def find_way(podman: Podman, runtimes: Sequence[str]) -> Way:
     """Try ways until a container runs.
 
-    :raises PhaseError: none works; the message holds what each said.
+    :raises NoWayError: none works.
     """
-    nofile = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    nproc = resource.getrlimit(resource.RLIMIT_NPROC)[1]
-    with open("/proc/sys/kernel/pid_max", encoding="ascii") as file:
-        pid_max = int(file.read())
     said: List[str] = []
     # Not under the system's temporary directory, which may be mounted noexec.
     home = state_home()
     make_private(home)
     with tempfile.TemporaryDirectory(dir=home, prefix="probe-") as directory:
         command = _tiny_root(directory)
-        for way in ways(
-            runtimes,
-            nofile if nofile != resource.RLIM_INFINITY else 1048576,
-            min(nproc, pid_max) if nproc != resource.RLIM_INFINITY else pid_max,
-        ):
+        for way in ways(runtimes, *own_limits()):
             flags = ["--runtime", way.runtime] if way.runtime else []
             run = ["run", "--rm", "--network", "bridge", *way.run_arguments, "--rootfs", directory]
             answer = podman.call(*flags, *run, *command)
             if answer.rc == 0:
                 return way
             said.append("%s %s: %s" % (way.runtime or "default", " ".join(way.ulimits) or "no limits", answer.reason))
-    raise PhaseError(
-        "podman cannot run any container on this machine: %s. See below what each way said.\n%s"
-        % (said[-1].split(": ", 1)[1], "\n".join(said))
-    )
+    raise NoWayError(said)
 
 
 def _fingerprint(podman_version: str, runtimes: Sequence[str]) -> str:
@@ -273,19 +317,20 @@ def run(options: Options, context: Context) -> Result:
         "python": sys.executable,
         "podman": "podman",
         "run_arguments": [],
+        "build_arguments": [],
         "ulimits": [],
         "runtime": "",
         "storage": "",
         "selinux": False,
         "version": "",
     }
-    if not found["podman"]:
-        result["lacking"] = sorted({*lacking, *_last_help()})
-    else:
-        said = _ask_podman(options, context, home, runtimes)
-        result.update(said or {})
-        if said is None:
-            result["lacking"] = sorted({*lacking, *_last_help()})
+    if found["podman"]:
+        try:
+            result.update(_ask_podman(options, context, home, runtimes))
+        except NoWayError as error:
+            result["lacking"] = sorted({*lacking, *helps(error.said)})
+            if not result["lacking"]:
+                raise
     result["package_names"] = dict(PACKAGES.get(distribution, {}))
     result["packages"] = [result["package_names"][name] for name in result["lacking"]] if distribution else []
     result["free_mib"] = {path: _free_mib(path) for path in (home, result["storage"]) if path}
@@ -299,11 +344,8 @@ def run(options: Options, context: Context) -> Result:
     return result
 
 
-def _ask_podman(options: Options, context: Context, home: str, runtimes: Sequence[str]) -> Optional[Dict[str, Any]]:
-    """What only podman itself can tell: version, storage, and the way in which it runs containers here.
-
-    :returns: values for the result; None when no way works and there is something left to install that may help.
-    """
+def _ask_podman(options: Options, context: Context, home: str, runtimes: Sequence[str]) -> Dict[str, Any]:
+    """What only podman itself can tell: version, storage, and the way in which it runs containers here."""
     executable = options["podman"] or shutil.which("podman") or "podman"
     podman = Podman(executable)
     version = podman.must("--version").split()[-1]
@@ -315,12 +357,7 @@ def _ask_podman(options: Options, context: Context, home: str, runtimes: Sequenc
     if known is None:
         if context.check:
             return answer  # to find out, a container would have to run
-        try:
-            way = find_way(podman, runtimes)
-        except PhaseError:
-            if not _last_help():
-                raise
-            return None
+        way = find_way(podman, runtimes)
         info = json.loads(podman.must("info", "--format", "json"))
         known = {
             "fingerprint": fingerprint,
@@ -343,6 +380,8 @@ def _ask_podman(options: Options, context: Context, home: str, runtimes: Sequenc
     del known["fingerprint"]
     answer.update(known)
     answer["run_arguments"] = way.run_arguments
+    with open("/proc/self/status", encoding="utf-8", errors="replace") as file:
+        answer["build_arguments"] = build_arguments(way, file.read())
     return answer
 
 

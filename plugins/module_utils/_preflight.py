@@ -10,6 +10,7 @@ import re
 from typing import Any, Dict, List, Mapping, Sequence
 
 from ansible_collections.kubernaut.integration.plugins.module_utils import _ports
+from ansible_collections.kubernaut.integration.plugins.module_utils._partitions import parse_today
 from ansible_collections.kubernaut.integration.plugins.module_utils._phase import (
     Context,
     Options,
@@ -91,8 +92,8 @@ def check_date(variable: str, value: str) -> None:
     """Refuse what is neither empty nor a date."""
     try:
         parse_today(value)
-    except PhaseError as error:
-        raise PhaseError("%s: %s" % (variable, error.message)) from None
+    except PhaseError:
+        raise PhaseError("%s: %r is not a date; write it as YYYY-MM-DD (UTC)." % (variable, value)) from None
 
 
 def check_migrations(directory: str) -> None:
@@ -135,6 +136,8 @@ def run(options: Options, context: Context) -> Result:  # noqa: ARG001 - every p
         raise PhaseError(str(error)) from None
     for entry in options["numbers"]:
         check_number(entry["variable"], entry["value"], entry["least"])
+    for entry in options["dates"]:
+        check_date(entry["variable"], entry["value"])
     for entry in options["secrets"]:
         check_secret(entry["variable"], entry["value"], entry["empty"])
     for entry in options["identifiers"]:
@@ -197,6 +200,12 @@ PHASE = Phase(
                 "value": {"type": "raw", "required": True},
                 "least": {"type": "float", "required": True},
             },
+        },
+        "dates": {
+            "type": "list",
+            "elements": "dict",
+            "default": [],
+            "options": {"variable": _VARIABLE, "value": {"type": "str", "required": True}},
         },
         # Checked by the action front, because the files lie on the controller.
         "migrations": {"type": "path"},

@@ -75,8 +75,9 @@ def classify(found: Sequence[Mapping[str, Any]], stack: str, containers: Mapping
 
 def _whose(kind: str, name: str, labels: Mapping[str, str]) -> str:
     """Say in words who seems to have made something that is not ours."""
-    if labels.get(LABEL + "collection") == COLLECTION:
-        maker = "belongs to the stack %s" % labels.get(LABEL + "stack", "?")
+    # Images of the collection hand its label on to whatever is made of them; only a stack's own things name the stack.
+    if labels.get(LABEL + "collection") == COLLECTION and LABEL + "stack" in labels:
+        maker = "belongs to the stack %s" % labels[LABEL + "stack"]
     elif "io.podman.compose.project" in labels or "com.docker.compose.project" in labels:
         project = labels.get("io.podman.compose.project") or labels.get("com.docker.compose.project")
         maker = "belongs to the compose project %s" % project

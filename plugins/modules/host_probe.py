@@ -110,6 +110,11 @@ runtime:
   returned: success, and on failure because of O(required)
   type: str
   sample: runc
+build_arguments:
+  description: Arguments of C(podman build) on this machine.
+  returned: success
+  type: list
+  elements: str
 ulimits:
   description: Limits that every container needs here, as C(name=soft:hard); empty when podman's own work.
   returned: success, and on failure because of O(required)

@@ -87,6 +87,20 @@ options:
         description: The smallest number that is allowed.
         type: float
         required: true
+  dates:
+    description: Dates; an empty one means today.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      variable:
+        description: Variable to name in the message.
+        type: str
+        required: true
+      value:
+        description: The date, written as YYYY-MM-DD.
+        type: str
+        required: true
   migrations:
     description: >-
       Directory on the controller that must hold at least one C(*.sql) file. The action plugin looks at it; the module

@@ -28,7 +28,7 @@ LABEL = "io.kubernaut.integration.stack"
 #: Lines of a run's output that a failed assertion shows.
 TAIL = 60
 
-_FATAL = re.compile(r"^fatal: \[[^\]]+\]: FAILED! => ?(?P<inline>\{.*)?\n(?P<block>(?: {4}.*\n|\n)*)", re.MULTILINE)
+_FATAL = re.compile(r"^fatal: \[(?P<host>[^\]]+)\]: FAILED! => ?\n(?P<block>(?: {4}.*\n|\n)*)", re.MULTILINE)
 _RECAP = re.compile(r"(\w+)=(\d+)")
 _HEADER = re.compile(r"^TASK \[(?:\S+ : )?(?P<name>.*?)\] \**$")
 
@@ -78,17 +78,16 @@ class Run:
         _before, _recap, after = self.out.partition("PLAY RECAP")
         return {name: int(number) for name, number in _RECAP.findall(after.splitlines()[1])}
 
-    @property
-    def failures(self) -> list[dict[str, Any]]:
-        """Results of failed tasks in order, as they were shown."""
-        return [yaml.safe_load(found["inline"] or found["block"]) for found in _FATAL.finditer(self.out)]
+    def failures(self, host: str = "localhost") -> list[dict[str, Any]]:
+        """Results of a host's failed tasks in order, as they were shown."""
+        return [yaml.safe_load(found["block"]) for found in _FATAL.finditer(self.out) if found["host"] == host]
 
     @property
     def complaint(self) -> str:
         """The first line of the first failed task's message."""
-        assert self.failures, self.tail
-        lines: list[str] = str(self.failures[0]["msg"]).splitlines()
-        return lines[0]
+        failures = self.failures()
+        assert failures, self.tail
+        return str(failures[0]["msg"]).splitlines()[0]
 
     def ok(self) -> Run:
         """Demand that it succeeded."""

@@ -224,12 +224,43 @@ def test_machine_without_space_is_refused(machine: Path) -> None:
 
 def test_no_way_says_what_each_way_said(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     machine.write_text(machine.read_text().replace("--runtime runc", "nothing"))
-    monkeypatch.setattr(_host, "_last_help", list)
+    monkeypatch.setattr(_host, "_helper", lambda _name: True)
     with pytest.raises(PhaseError) as failure:
         _host.run(OPTIONS, Context())
     first, *each = failure.value.message.splitlines()
     assert first.startswith("podman cannot run any container on this machine: crun: no such thing")
     assert len(each) == len(list(ways(["crun", "runc"], 1, 1)))
+
+
+@pytest.mark.parametrize(
+    ("way", "effective", "arguments"),
+    [
+        (Way("", ()), "000001ffffffffff", []),
+        (Way("", ()), "000001fffeffffff", ["--ulimit", "nofile=7:7", "--ulimit", "nproc=8:8"]),
+        (Way("runc", ("nofile=1:1", "nproc=2:2")), "0", ["--ulimit", "nofile=1:1", "--ulimit", "nproc=2:2"]),
+    ],
+)
+def test_build_keeps_to_limits_that_cannot_be_raised(
+    monkeypatch: pytest.MonkeyPatch, way: Way, effective: str, arguments: list[str]
+) -> None:
+    monkeypatch.setattr(_host, "own_limits", lambda: (7, 8))
+    assert _host.build_arguments(way, "CapPrm:\t0\nCapEff:\t%s\n" % effective) == arguments
+
+
+@pytest.mark.parametrize(
+    ("said", "needs"),
+    [
+        (["default no limits: netavark: No such file or directory (os error 2)"], ["iptables"]),
+        (["default no limits: netavark: nftables error: unable to execute nft: No such file or directory"], ["nft"]),
+        (["default no limits: crun: setrlimit `RLIMIT_NOFILE`: Operation not permitted"], ["runc"]),
+        (["default no limits: crun: no", "runc no limits: netavark: No such file"], ["iptables", "runc"]),
+    ],
+)
+def test_what_may_help(monkeypatch: pytest.MonkeyPatch, said: list[str], needs: list[str]) -> None:
+    monkeypatch.setattr(_host, "_helper", lambda _name: False)
+    assert _host.helps(said) == needs
+    monkeypatch.setattr(_host, "_helper", lambda _name: True)
+    assert _host.helps(said) == []
 
 
 def test_other_systems_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
