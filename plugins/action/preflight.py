@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from ansible_collections.kubernaut.integration.plugins.module_utils._preflight import PHASE, check_migrations
@@ -18,5 +19,5 @@ class ActionModule(PhaseAction):
     def localize(self, options: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         """Check the directory of migrations: it lies on the controller, wherever the stack runs."""
         if options["migrations"]:
-            check_migrations(options["migrations"])
+            check_migrations(os.path.abspath(options["migrations"]))
         return options

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any, Dict, Optional
 
 from ansible.errors import AnsibleActionFail
@@ -27,7 +28,7 @@ class ActionModule(PhaseAction):
             # As it was written: `~` is the target user's home.
             return {**options, "directory": self._task.args["directory"]}
         try:
-            files = _migrations.read_directory(self._loader.path_dwim(options["directory"]))
+            files = _migrations.read_directory(os.path.abspath(options["directory"]))
             if not self._in_process(task_vars):
                 # In-process, only what turns out to be pending is cut; a target may have no parser.
                 files = _migrations.split_files(files)

@@ -12,7 +12,11 @@ from typing import Any, Dict, List, Mapping
 
 from ansible_collections.kubernaut.integration.plugins.module_utils._phase import Context, Options, Phase, Result
 from ansible_collections.kubernaut.integration.plugins.module_utils._podman import Podman
-from ansible_collections.kubernaut.integration.plugins.module_utils._state import make_private, state_home
+from ansible_collections.kubernaut.integration.plugins.module_utils._state import (
+    make_private,
+    state_home,
+    write_private,
+)
 
 #: Bounds of the evidence: seconds for each podman call, lines of each log.
 CALL_TIMEOUT = 3.0
@@ -29,12 +33,6 @@ def describe(container: Mapping[str, Any]) -> str:
     if state["Running"]:
         return "%s runs since %s" % (container["Name"], state["StartedAt"])
     return "%s is %s, exit status %d" % (container["Name"], state["Status"], state["ExitCode"])
-
-
-def _write(directory: str, name: str, text: str) -> None:
-    handle = os.open(os.path.join(directory, name), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(text)
 
 
 def without_secrets(container: Mapping[str, Any]) -> Dict[str, Any]:
@@ -69,9 +67,10 @@ def _keep(directory: str, podman: Podman, found: List[Dict[str, Any]], text: str
     for container in found:
         name = container["Name"]
         answer = podman.call("logs", "--tail", str(LOG_LINES), name, timeout=CALL_TIMEOUT)
-        _write(directory, name + ".log", answer.out + answer.err)
-        _write(directory, name + "_inspect.json", json.dumps(without_secrets(container), indent=2) + "\n")
-    _write(directory, "summary.md", text)
+        write_private(os.path.join(directory, name + ".log"), answer.out + answer.err)
+        inspected = json.dumps(without_secrets(container), indent=2) + "\n"
+        write_private(os.path.join(directory, name + "_inspect.json"), inspected)
+    write_private(os.path.join(directory, "summary.md"), text)
 
 
 def run(options: Options, context: Context) -> Result:
@@ -107,6 +106,8 @@ PHASE = Phase(
         "inspect": {"type": "bool", "default": True},
         "task": {"type": "str", "default": ""},
         "failure": {"type": "str", "default": ""},
-        "teardown_command": {"type": "str", "required": True},
+        "variables": {"type": "dict", "default": {}},
+        # The action front fills it in: the command is the controller's.
+        "teardown_command": {"type": "str", "default": ""},
     },
 )

@@ -138,7 +138,10 @@ def _refuse_foreign(directory: str, owner: Optional[int]) -> None:
         return
     if not stat.S_ISDIR(found.st_mode):
         raise PhaseError("%s is no directory: remove it or choose another one." % directory)
-    if found.st_uid not in (0, os.geteuid(), owner):
+    parent = _stat(os.path.dirname(directory.rstrip("/")))
+    private = parent is not None and parent.st_uid == os.geteuid() and not stat.S_IMODE(parent.st_mode) & 0o077
+    # Below a private parent, another owner is the user of an earlier image, to whom root gave the directory.
+    if found.st_uid not in (0, os.geteuid(), owner) and not (private and may_give_away()):
         raise PhaseError("%s belongs to uid %d: choose another directory." % (directory, found.st_uid))
 
 

@@ -26,7 +26,11 @@ from ansible_collections.kubernaut.integration.plugins.module_utils._phase impor
 )
 from ansible_collections.kubernaut.integration.plugins.module_utils._plan import digest
 from ansible_collections.kubernaut.integration.plugins.module_utils._podman import Podman
-from ansible_collections.kubernaut.integration.plugins.module_utils._state import make_private, state_home
+from ansible_collections.kubernaut.integration.plugins.module_utils._state import (
+    make_private,
+    state_home,
+    write_private,
+)
 
 #: Need -> package, by family of distribution (``ID`` and ``ID_LIKE`` of os-release).
 PACKAGES: Mapping[str, Mapping[str, str]] = {
@@ -65,8 +69,15 @@ HELPERS = ("/usr/libexec/podman", "/usr/lib/podman", "/usr/local/libexec/podman"
 HELP: Sequence[Tuple[str, str]] = (("nft", "nft"), ("netavark", "iptables"), ("", "runc"))
 #: Limits that every machine grants, for those that refuse even their own hard limits to a container.
 MODEST = 1024
+#: Raised when what is remembered of a machine changes its shape.
+FORMAT = 2
 #: What podman asks for where nothing limits it.
 MOST_FILES = 1048576
+
+
+#: How every container of a stack is run, so that the trial means what it says.
+AS_THE_STACK = ("--network", "bridge", "--read-only", "--cap-drop", "all", "--security-opt", "no-new-privileges")
+LIMITED = ("--memory", "64m", "--pids-limit", "64")
 
 
 @dataclass(frozen=True)
@@ -76,10 +87,16 @@ class Way:
     :param runtime: OCI runtime to name; empty for podman's own choice.
     :param ulimits: ``name=soft:hard`` for every limit that has to be lowered; both or none, because naming one
         replaces podman's whole list and the other would be raised again.
+    :param limits: memory and number of processes can be limited; not so where no cgroup controller is delegated.
     """
 
     runtime: str
     ulimits: Tuple[str, ...]
+    limits: bool = True
+
+    def __str__(self) -> str:
+        memory = "" if self.limits else " without a memory limit"
+        return "%s %s%s" % (self.runtime or "default", " ".join(self.ulimits) or "no ulimits", memory)
 
     @property
     def run_arguments(self) -> List[str]:
@@ -133,9 +150,10 @@ def ways(runtimes: Sequence[str], nofile: int, nproc: int) -> Iterator[Way]:
     limits: List[Tuple[str, ...]] = [()]
     for files, processes in ((nofile, nproc), (MODEST, MODEST)):
         limits.append(_both(files, processes))
-    for runtime in ("", *runtimes):
-        for ulimits in limits:
-            yield Way(runtime, ulimits)
+    for limited in (True, False):
+        for runtime in ("", *runtimes):
+            for ulimits in limits:
+                yield Way(runtime, ulimits, limited)
 
 
 def family(os_release: str) -> str:
@@ -178,14 +196,20 @@ def needs(root: bool, venv: bool) -> Dict[str, bool]:
 
     :param root: the process runs as root.
     :param venv: the interpreter is a virtual environment's, which no package manager can fill.
+    :raises PhaseError: such an interpreter lacks a library.
     """
     found = {name: _helper(name) for name in ("podman", "netavark", "aardvark-dns")}
     if not root:
         found["newuidmap"] = _helper("newuidmap")
         found["slirp4netns"] = _helper("slirp4netns") or _helper("pasta")
-    if not venv:
-        found.update({name: importlib.util.find_spec(name) is not None for name in LIBRARIES})
-    return found
+    libraries = {name: importlib.util.find_spec(name) is not None for name in LIBRARIES}
+    if venv and not all(libraries.values()):
+        lacking = [LIBRARIES[name][0] for name, there in libraries.items() if not there]
+        raise PhaseError(
+            "The virtual environment of %s lacks libraries of the modules: install them with `pip install %s`."
+            % (sys.executable, " ".join("'%s'" % name for name in lacking))
+        )
+    return {**found, **libraries}
 
 
 def _tiny_root(directory: str) -> List[str]:
@@ -203,24 +227,24 @@ def _tiny_root(directory: str) -> List[str]:
     return [program]
 
 
-def find_way(podman: Podman, runtimes: Sequence[str]) -> Way:
+def find_way(podman: Podman, runtimes: Sequence[str], home: str) -> Way:
     """Try ways until a container runs.
+
+    :param home: directory for a short-lived root file system; the system's own may be mounted noexec.
 
     :raises NoWayError: none works.
     """
     said: List[str] = []
-    # Not under the system's temporary directory, which may be mounted noexec.
-    home = state_home()
     make_private(home)
     with tempfile.TemporaryDirectory(dir=home, prefix="probe-") as directory:
         command = _tiny_root(directory)
         for way in ways(runtimes, *own_limits()):
             flags = ["--runtime", way.runtime] if way.runtime else []
-            run = ["run", "--rm", "--network", "bridge", *way.run_arguments, "--rootfs", directory]
-            answer = podman.call(*flags, *run, *command)
+            run = ["run", "--rm", *AS_THE_STACK, *(LIMITED if way.limits else ()), *way.run_arguments]
+            answer = podman.call(*flags, *run, "--rootfs", directory, *command)
             if answer.rc == 0:
                 return way
-            said.append("%s %s: %s" % (way.runtime or "default", " ".join(way.ulimits) or "no limits", answer.reason))
+            said.append("%s: %s" % (way, answer.reason))
     raise NoWayError(said)
 
 
@@ -232,7 +256,7 @@ def _fingerprint(podman_version: str, runtimes: Sequence[str]) -> str:
         capabilities = [line for line in file if line.startswith("CapBnd")]
     limits = [resource.getrlimit(limit) for limit in (resource.RLIMIT_NOFILE, resource.RLIMIT_NPROC)]
     configuration = os.environ.get("CONTAINERS_CONF", "")
-    return digest([podman_version, list(runtimes), boot, os.geteuid(), capabilities, limits, configuration])
+    return digest([FORMAT, podman_version, list(runtimes), boot, os.geteuid(), capabilities, limits, configuration])
 
 
 def _recall(path: str, fingerprint: str) -> Optional[Dict[str, Any]]:
@@ -245,24 +269,6 @@ def _recall(path: str, fingerprint: str) -> Optional[Dict[str, Any]]:
     if not isinstance(known, dict) or known.get("fingerprint") != fingerprint:
         return None
     return known
-
-
-def _text(path: str) -> str:
-    """Return a small file's text, empty when there is none."""
-    try:
-        with open(path, encoding="utf-8") as file:
-            return file.read()
-    except FileNotFoundError:
-        return ""
-
-
-def _write(path: str, text: str, mode: int) -> None:
-    """Replace a small file at once, so that no reader ever sees half of it."""
-    handle, temporary = tempfile.mkstemp(dir=os.path.dirname(path))
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(text)
-    os.chmod(temporary, mode)
-    os.replace(temporary, path)
 
 
 def wrapper(podman: str, way: Way) -> str:
@@ -309,7 +315,7 @@ def run(options: Options, context: Context) -> Result:
     runtimes = [name for name in ("crun", "runc") if _helper(name)]
     with open("/etc/os-release", encoding="utf-8") as file:
         distribution = family(file.read())
-    home = state_home()
+    home = state_home(options["state_dir"])
     result: Result = {
         "lacking": lacking,
         "family": distribution,
@@ -319,6 +325,7 @@ def run(options: Options, context: Context) -> Result:
         "run_arguments": [],
         "build_arguments": [],
         "ulimits": [],
+        "limits": True,
         "runtime": "",
         "storage": "",
         "selinux": False,
@@ -350,19 +357,21 @@ def _ask_podman(options: Options, context: Context, home: str, runtimes: Sequenc
     podman = Podman(executable)
     version = podman.must("--version").split()[-1]
     answer: Dict[str, Any] = {"version": version, "podman": executable}
-    directory = os.path.join(home, "host")
+    # No team can be called so: the names of stacks begin with a letter.
+    directory = os.path.join(home, "_machine")
     cache = os.path.join(directory, "podman.json")
     fingerprint = _fingerprint(version, runtimes)
     known = _recall(cache, fingerprint)
     if known is None:
-        if context.check:
+        if context.check or not options["probe"]:
             return answer  # to find out, a container would have to run
-        way = find_way(podman, runtimes)
+        way = find_way(podman, runtimes, home)
         info = json.loads(podman.must("info", "--format", "json"))
         known = {
             "fingerprint": fingerprint,
             "runtime": way.runtime,
             "ulimits": list(way.ulimits),
+            "limits": way.limits,
             "storage": info["store"]["graphRoot"],
             "driver": info["store"]["graphDriverName"],
             "network": info["host"]["networkBackend"],
@@ -370,13 +379,11 @@ def _ask_podman(options: Options, context: Context, home: str, runtimes: Sequenc
             "selinux": info["host"]["security"]["selinuxEnabled"],
         }
         make_private(directory)
-        _write(cache, json.dumps(known), 0o600)
-    way = Way(known["runtime"], tuple(known["ulimits"]))
+        write_private(cache, json.dumps(known))
+    way = Way(known["runtime"], tuple(known["ulimits"]), known["limits"])
     if way.runtime:
         answer["podman"] = os.path.join(directory, "podman")
-        script = wrapper(executable, way)
-        if _text(answer["podman"]) != script:  # there is none, or it is for another podman or runtime
-            _write(answer["podman"], script, 0o700)
+        write_private(answer["podman"], wrapper(executable, way), 0o700)
     del known["fingerprint"]
     answer.update(known)
     answer["run_arguments"] = way.run_arguments
@@ -390,6 +397,8 @@ PHASE = Phase(
     run=run,
     argument_spec={
         "podman": {"type": "path", "default": ""},
+        "probe": {"type": "bool", "default": True},
+        "state_dir": {"type": "str", "default": ""},
         "min_free_mib": {"type": "int", "default": 2048},
         "required": {"type": "bool", "default": False},
     },

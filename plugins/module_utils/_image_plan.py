@@ -16,13 +16,11 @@ from dataclasses import dataclass
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from ansible_collections.kubernaut.integration.plugins.module_utils._phase import PhaseError
+from ansible_collections.kubernaut.integration.plugins.module_utils._plan import LABEL
 from ansible_collections.kubernaut.integration.plugins.module_utils._podman import Answer
 
-COMPONENTS = ("postgres", "redis", "datastorage")
 POLICIES = ("auto", "present", "archive", "pull", "build")
 
-COLLECTION = "kubernaut.integration"
-LABEL = "io.kubernaut.integration."
 LABEL_COLLECTION = LABEL + "collection"
 LABEL_COMPONENT = LABEL + "component"
 LABEL_CONTENT = LABEL + "content"

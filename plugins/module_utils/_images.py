@@ -20,8 +20,6 @@ from dataclasses import replace
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence
 
 from ansible_collections.kubernaut.integration.plugins.module_utils._image_plan import (
-    COLLECTION,
-    COMPONENTS,
     LABEL_COLLECTION,
     LABEL_COMPONENT,
     LABEL_CONTENT,
@@ -57,13 +55,19 @@ from ansible_collections.kubernaut.integration.plugins.module_utils._phase impor
     PhaseError,
     Result,
 )
+from ansible_collections.kubernaut.integration.plugins.module_utils._plan import COLLECTION, COMPONENTS
 from ansible_collections.kubernaut.integration.plugins.module_utils._podman import Answer, Podman, stream
+from ansible_collections.kubernaut.integration.plugins.module_utils._state import make_private, state_home
 
 #: Component -> variable that the official image has -> package whose upstream version is its value.
 VERSION_ENV: Mapping[str, Mapping[str, str]] = {
     "postgres": {"PG_VERSION": "postgresql-17"},
     "redis": {"REDIS_VERSION": "redis-server"},
 }
+
+
+#: Registry as an image's name has it -> the host that podman will ask.
+API_HOSTS: Mapping[str, str] = {"docker.io": "registry-1.docker.io"}
 
 
 def registry_answers(host: str, timeout: float) -> bool:
@@ -83,7 +87,7 @@ def registry_answers(host: str, timeout: float) -> bool:
 
     def ask() -> None:
         try:
-            open_url("https://%s/v2/" % host, timeout=timeout).close()
+            open_url("https://%s/v2/" % API_HOSTS.get(host, host), timeout=timeout).close()
             answered.set()
         except urllib.error.HTTPError:
             answered.set()
@@ -109,9 +113,8 @@ def build_lock(timeout: float) -> Iterator[None]:
     """
     import fcntl
 
-    state = os.environ.get("XDG_STATE_HOME") or os.path.join(os.path.expanduser("~"), ".local", "state")
-    directory = os.path.join(state, "kubernaut-integration")
-    os.makedirs(directory, mode=0o700, exist_ok=True)
+    directory = state_home()
+    make_private(directory)
     path = os.path.join(directory, "images.lock")
     deadline = time.monotonic() + timeout
     with open(path, "a", encoding="utf-8") as file:

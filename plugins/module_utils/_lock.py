@@ -18,8 +18,8 @@ from typing import Any, Dict, Mapping, Optional, Tuple
 
 from ansible_collections.kubernaut.integration.plugins.module_utils._state import PRIVATE_DIRECTORY
 
-#: Seconds after which a lock of another machine's run counts as abandoned; a first run with builds takes minutes.
-LEASE = 1800
+#: Seconds after which the lock of another controller's run counts as abandoned; longer than any run with builds.
+LEASE = 7200
 #: Seconds between two looks at a lock that somebody else holds.
 _GAP = 0.2
 
@@ -77,20 +77,21 @@ def alive(owner: Owner, until: float, boot: str, now: float) -> bool:
     return now < until
 
 
-def acquire(path: str, owner: Owner, timeout: float) -> Optional[Owner]:
+def acquire(path: str, owner: Owner, timeout: float, dead: Optional[Owner] = None) -> Optional[Owner]:
     """Take the lock at ``path`` for ``owner``, waiting up to ``timeout`` seconds.
 
+    :param dead: an owner that the caller knows to have ended, although this machine cannot see it.
     :returns: None when it is ours now, else the owner that holds it.
     """
     deadline = time.monotonic() + timeout
     while True:
-        holder = _try(path, owner)
+        holder = _try(path, owner, dead)
         if holder is None or time.monotonic() >= deadline:
             return holder
         time.sleep(_GAP)
 
 
-def _try(path: str, owner: Owner) -> Optional[Owner]:
+def _try(path: str, owner: Owner, dead: Optional[Owner]) -> Optional[Owner]:
     # The run that held the lock may have taken the whole directory away.
     os.makedirs(os.path.dirname(path), mode=PRIVATE_DIRECTORY, exist_ok=True)
     handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
@@ -98,8 +99,8 @@ def _try(path: str, owner: Owner) -> Optional[Owner]:
         fcntl.flock(file, fcntl.LOCK_EX)  # for the read-and-write below, not for the run
         held = _parse(file.read())
         if held is None and not _is(path, handle):
-            return _try(path, owner)  # given back between open and flock: nobody would see what is written here
-        if held is not None and held[0] != owner and alive(held[0], held[1], _boot_id(), time.time()):
+            return _try(path, owner, dead)  # given back between open and flock: nobody would see what is written here
+        if held is not None and held[0] not in (owner, dead) and alive(held[0], held[1], _boot_id(), time.time()):
             return held[0]
         file.seek(0)
         file.truncate()
@@ -123,6 +124,11 @@ def _parse(text: str) -> Optional[Tuple[Owner, float]]:
         return owner, float(data["until"])
     except (ValueError, KeyError, TypeError):
         return None
+
+
+def ended_here(owner: Owner) -> bool:
+    """Tell whether an owner was a process of this very machine and is no more."""
+    return bool(owner.boot) and owner.boot == _boot_id() and _start_time(owner.pid) != owner.started
 
 
 def release(path: str, owner: Owner) -> bool:

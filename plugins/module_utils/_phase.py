@@ -20,7 +20,7 @@ Result = Dict[str, Any]
 
 #: Library that a phase may import -> what a person installs to have it (PyPI name, Debian and Fedora package).
 LIBRARIES: Mapping[str, Tuple[str, str]] = {
-    "psycopg": ("psycopg[binary]", "python3-psycopg"),
+    "psycopg": ("psycopg[binary]", "python3-psycopg, on Fedora python3-psycopg3"),
     "redis": ("redis", "python3-redis"),
     "yaml": ("PyYAML", "python3-yaml"),
 }
@@ -102,6 +102,8 @@ def execute(phase: Phase, options: Options, context: Context, interpreter: str) 
         masking of secrets is the front's duty.
     """
     lacking = missing_libraries(phase, interpreter)
+    if lacking and context.check:
+        return {"changed": False, "skipped": True, "msg": lacking}  # a real run would have installed them by now
     if lacking:
         return {"failed": True, "changed": False, "msg": lacking}
     try:

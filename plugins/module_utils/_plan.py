@@ -59,7 +59,6 @@ CONTRACTS: Mapping[str, Mapping[str, Any]] = {
         "health": "/health",
         "metrics": "/metrics",
         "config_path": "/etc/datastorage/config.yaml",
-        "timeout": 30,
         "tables": ["audit_events", "notification_audit", "remediation_workflow_catalog", "resource_action_traces"],
         "partitioned": ["audit_events", "resource_action_traces"],
         "functions": ["set_audit_event_date"],

@@ -7,6 +7,7 @@ from __future__ import annotations
 import math
 import os
 import re
+import shutil
 from typing import Any, Dict, List, Mapping, Sequence
 
 from ansible_collections.kubernaut.integration.plugins.module_utils import _ports
@@ -152,7 +153,7 @@ def run(options: Options, context: Context) -> Result:  # noqa: ARG001 - every p
     check_distinct(ports)
     occupied = [(entry, address) for entry in ports for address in _ports.taken(entry["port"])]
     ours: Dict[int, str] = {}
-    if occupied and options["containers"]:
+    if occupied and options["containers"] and shutil.which(options["podman"]):  # without podman, none is ours
         ours = published(Podman(options["podman"]).inspect(*options["containers"], kind="container"), options["stack"])
     for entry, address in occupied:
         if entry["port"] not in ours or address != "127.0.0.1":

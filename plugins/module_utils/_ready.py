@@ -27,6 +27,8 @@ GATE_SPEC: Dict[str, Dict[str, Any]] = {
 }
 #: Longest single attempt in seconds, so that one lost packet does not eat the whole deadline.
 ATTEMPT = 2.0
+#: The same for a look-up of names, which starts a process in a container.
+NAME_ATTEMPT = 10.0
 
 #: SQLSTATE -> (state, final): what PostgreSQL says while it cannot serve the service's user.
 _SQLSTATES: Mapping[str, Any] = {
@@ -190,14 +192,15 @@ def datastorage_observation(options: Options, left: float) -> Observation:
 
 def names_observation(podman: Podman, options: Options, left: float) -> Observation:
     """Resolve names from inside a container of the network, as DataStorage will have to."""
-    answer = podman.call("exec", options["container"], "getent", "hosts", *options["names"], timeout=left)
+    patience = min(left, NAME_ATTEMPT)
+    answer = podman.call("exec", options["container"], "getent", "hosts", *options["names"], timeout=patience)
     lines = [line.split() for line in answer.out.splitlines() if line.strip()]
     resolved = {name for line in lines for name in line[1:]}
     missing = [name for name in options["names"] if not any(r == name or r.startswith(name + ".") for r in resolved)]
     if answer.rc == 0 and not missing:
         return Observation(True, "ready", ", ".join("%s is %s" % (line[1], line[0]) for line in lines))
     if answer.rc == 124:
-        return Observation(False, "no such name", "the name server hangs (no answer within %.0f s)" % left)
+        return Observation(False, "no such name", "the name server hangs (no answer within %.0f s)" % patience)
     if answer.rc in (0, 2):
         return Observation(False, "no such name", "%s cannot be resolved" % ", ".join(missing or options["names"]))
     if answer.rc in (126, 127):

@@ -7,17 +7,17 @@ from __future__ import annotations
 import json
 import os
 import shlex
-import stat
-import tempfile
 from typing import Any, Dict, List, Mapping, Sequence, Tuple
 
 from ansible_collections.kubernaut.integration.plugins.module_utils._phase import Context, Options, Phase, Result
 from ansible_collections.kubernaut.integration.plugins.module_utils._plan import COMPONENTS
+from ansible_collections.kubernaut.integration.plugins.module_utils._state import write_private
 
 #: Files that other tools read, and what they hold is the owner's only.
 ENV_FILE = "stack.env"
 JSON_FILE = "stack.json"
-FILE_MODE = 0o600
+#: Extra variables for the playbooks that verify the stack and take it down; lies on the controller.
+VARIABLES_FILE = "vars.json"
 
 
 def environment(options: Options) -> Dict[str, str]:
@@ -83,10 +83,30 @@ def description(options: Options) -> Dict[str, Any]:
     }
 
 
+def json_text(data: Mapping[str, Any]) -> str:
+    """Return JSON for people and programs."""
+    return json.dumps(data, indent=2) + "\n"
+
+
+def variables(options: Options) -> Dict[str, Any]:
+    """Return the extra variables with which another playbook means this very stack; they hold its passwords."""
+    return {
+        **options["variables"],
+        "stack_hosts": options["host"],
+        "postgres_port": options["ports"]["postgres"],
+        "redis_port": options["ports"]["redis"],
+        "datastorage_port": options["ports"]["datastorage"],
+        "postgres_database": options["database"],
+        "postgres_user": options["user"],
+        "postgres_password": options["password"],
+        "redis_password": options["redis_password"],
+    }
+
+
 def durations(marks: Sequence[Mapping[str, Any]]) -> List[Tuple[str, float]]:
     """Return what each phase took, in seconds, from the moments at which each one's last step ended."""
     pairs = zip(marks, marks[1:])
-    return [(after["phase"], round(after["at"] - before["at"], 2)) for before, after in pairs]
+    return [(after["phase"], round(float(after["at"]) - float(before["at"]), 2)) for before, after in pairs]
 
 
 def service_line(options: Options) -> str:
@@ -119,7 +139,7 @@ def lines(options: Options, took: Sequence[Tuple[str, float]], files: Mapping[st
     text += ["", "  " + "  ".join("%s %.2f s" % pair for pair in took)]
     text += [
         "",
-        "  point a suite at it   . %s" % files[ENV_FILE],
+        "  point a suite at it   set -a; . %s; set +a" % files[ENV_FILE],
         "  check it again        %s" % options["verify_command"],
         "  take it down          %s" % options["teardown_command"],
         "",
@@ -129,31 +149,13 @@ def lines(options: Options, took: Sequence[Tuple[str, float]], files: Mapping[st
     return text
 
 
-def _replace(path: str, text: str, check: bool) -> bool:
-    """Write a private file if it differs, except in check mode; return whether it did."""
-    try:
-        with open(path, encoding="utf-8") as file:
-            if file.read() == text and stat.S_IMODE(os.stat(path).st_mode) == FILE_MODE:
-                return False
-    except (FileNotFoundError, UnicodeDecodeError):
-        pass
-    if check:
-        return True
-    handle, temporary = tempfile.mkstemp(dir=os.path.dirname(path))
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(text)
-    os.chmod(temporary, FILE_MODE)
-    os.replace(temporary, path)
-    return True
-
-
 def run(options: Options, context: Context) -> Result:
     """Write ``stack.env`` and ``stack.json``, and return the summary for the terminal."""
     files = {name: os.path.join(options["state_dir"], name) for name in (ENV_FILE, JSON_FILE)}
     took = durations(options["marks"])
     facts = description(options)
-    changed = _replace(files[ENV_FILE], env_text(environment(options)), context.check)
-    changed = _replace(files[JSON_FILE], json.dumps(facts, indent=2) + "\n", context.check) or changed
+    changed = write_private(files[ENV_FILE], env_text(environment(options)), check=context.check)
+    changed = write_private(files[JSON_FILE], json_text(facts), check=context.check) or changed
     return {
         "changed": changed,
         "lines": lines(options, took, files),
@@ -201,7 +203,9 @@ PHASE = Phase(
             "required": True,
             "options": {"phase": _STR, "at": {"type": "float", "required": True}},
         },
-        "verify_command": _STR,
-        "teardown_command": _STR,
+        "variables": {"type": "dict", "default": {}},
+        # The action front fills these in: the commands are the controller's.
+        "verify_command": {"type": "str", "default": ""},
+        "teardown_command": {"type": "str", "default": ""},
     },
 )

@@ -186,9 +186,14 @@ def _complaint(options: Options, missing: Dict[str, List[str]]) -> str:
         else "apply the migrations, or reset the stack when they say they are applied (stack_fresh: true)"
     )
     lines = ["missing %s: %s" % (kind, ", ".join(names)) for kind, names in missing.items()]
-    return "Database %s lacks %s that the service needs: %s.\n%s" % (
+    # The first line is all that some readers get to see.
+    named = [name for names in missing.values() for name in names]
+    more = " and %d more" % (len(named) - 3) if len(named) > 3 else ""
+    return "Database %s lacks %s that the service needs (%s%s): %s.\n%s" % (
         options["postgres_database"],
         " and ".join(missing),
+        ", ".join(named[:3]),
+        more,
         advice,
         "\n".join(lines),
     )

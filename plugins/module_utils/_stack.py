@@ -153,10 +153,11 @@ def remove_containers(
             if container["State"] == "running":
                 context.progress("stopping %s" % name)
                 podman.must("stop", "--time", str(budget), container["Id"], timeout=budget + STOP_MARGIN)
-            code = podman.inspect(container["Id"], kind="container")[0]["State"]["ExitCode"]
+            stopped = podman.inspect(container["Id"], kind="container")
             # --volumes takes the anonymous ones only, which images with a VOLUME leave behind.
             podman.must("rm", "--force", "--volumes", container["Id"], timeout=budget + STOP_MARGIN)
-            done.append("removed container %s (exit %d, %.1f s)" % (name, code, time.monotonic() - begin))
+            code = "exit %d" % stopped[0]["State"]["ExitCode"] if stopped else "somebody else removed it, too"
+            done.append("removed container %s (%s, %.1f s)" % (name, code, time.monotonic() - begin))
     return done
 
 
@@ -205,12 +206,14 @@ def _lock_out(options: Options, directory: str) -> None:
 
     :raises PhaseError: another run has it.
     """
-    holder = _lock.acquire(os.path.join(directory, LOCK), _lock.Owner(**options["owner"]), options["lock_timeout"])
+    owner = _lock.Owner(**options["owner"])
+    dead = _lock.Owner(**options["dead_owner"]) if options["dead_owner"] else None
+    holder = _lock.acquire(os.path.join(directory, LOCK), owner, options["lock_timeout"], dead)
     if holder is not None:
         raise PhaseError(
             "stack_lock_timeout: the stack %s is being worked on by %s; wait for it, raise stack_lock_timeout, "
             "or set stack_run_id for a stack of your own." % (options["name"], holder),
-            holder=str(holder),
+            holder=dict(holder.__dict__),
         )
 
 
@@ -230,13 +233,20 @@ def _present(options: Options, context: Context, podman: Podman, directory: str)
         done.append("%s network %s" % ("would create" if context.check else "created", options["network"]))
         if not context.check:
             _create_network(podman, options["name"], options["network"])
-    return {"changed": bool(done), "actions": done, "found": found}
+    owner = options["owner"] or {"host": "", "pid": 0}
+    run_label = "%s pid %d" % (time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), owner["pid"])
+    return {"changed": bool(done), "actions": done, "found": found, "run": run_label}
 
 
 def _absent(options: Options, context: Context, podman: Podman, directory: str) -> Result:
     there = os.path.isdir(directory)
     if there and not context.check:
         _lock_out(options, directory)
+    if there and not options["inspect"]:
+        raise PhaseError(
+            "host_podman: podman cannot be found, but the stack %s was here: name the podman that started it, so that "
+            "what it left can be removed." % options["name"]
+        )
     done = remove_all(podman, options["name"], options["stop_timeout"], context) if options["inspect"] else []
     if there:
         done.append("%s %s" % ("would remove" if context.check else "removed", directory))
@@ -305,6 +315,7 @@ PHASE = Phase(
         "fresh": {"type": "bool", "default": False},
         "lock_timeout": {"type": "float", "default": 0.0},
         "owner": _lock.OWNER_SPEC,
+        "dead_owner": _lock.OWNER_SPEC,
     },
 )
 

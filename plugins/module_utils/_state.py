@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import os
+import stat
+import tempfile
 
 #: Nobody but the stack's owner may even look inside; that is what protects the files below.
 PRIVATE_DIRECTORY = 0o700
@@ -30,4 +32,32 @@ def make_private(path: str) -> bool:
         return False
     os.makedirs(os.path.dirname(path), mode=PRIVATE_DIRECTORY, exist_ok=True)
     os.mkdir(path, PRIVATE_DIRECTORY)
+    return True
+
+
+def write_private(path: str, text: str, mode: int = 0o600, check: bool = False) -> bool:
+    """Have ``text`` in the file at ``path``; return whether that is a change.
+
+    The file is replaced at once, so that no reader ever sees half of it.
+
+    :param mode: permission bits; 0700 for a script.
+    :param check: true to change nothing.
+    """
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            if file.read() == text and stat.S_IMODE(os.stat(path).st_mode) == mode:
+                return False
+    except FileNotFoundError:
+        pass
+    if check:
+        return True
+    handle, temporary = tempfile.mkstemp(dir=os.path.dirname(path))
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.chmod(temporary, mode)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
     return True

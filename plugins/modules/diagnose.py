@@ -51,10 +51,14 @@ options:
     description: Message of the task that failed.
     type: str
     default: ''
+  variables:
+    description: Extra variables with which the teardown playbook means this very stack.
+    type: dict
+    default: {}
   teardown_command:
-    description: Command that takes the stack down, for the summary.
+    description: Command that takes the stack down. The action plugin fills it in, whatever is given.
     type: str
-    required: true
+    default: ''
 extends_documentation_fragment:
   - kubernaut.integration.attributes
 attributes:
@@ -88,7 +92,6 @@ EXAMPLES = r"""
         containers: "{{ plan.containers }}"
         task: "{{ ansible_failed_task.name }}"
         failure: "{{ ansible_failed_result.msg }}"
-        teardown_command: ansible-playbook playbooks/teardown.yml
 """
 
 RETURN = r"""

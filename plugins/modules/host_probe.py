@@ -29,6 +29,18 @@ options:
       - Empty for the one on C(PATH).
     type: path
     default: ''
+  probe:
+    description:
+      - Find out by running a container how containers run here. Without it, only what an earlier run found out is
+        known, which is enough to remove containers.
+    type: bool
+    default: true
+  state_dir:
+    description:
+      - Directory of the collection's files; empty for C($XDG_STATE_HOME/kubernaut-integration), or
+        C(~/.local/state/kubernaut-integration).
+    type: str
+    default: ''
   min_free_mib:
     description: Free space in MiB that the state directory and podman's storage must each have.
     type: int
@@ -115,6 +127,10 @@ build_arguments:
   returned: success
   type: list
   elements: str
+limits:
+  description: Whether memory and number of processes of a container can be limited here.
+  returned: success
+  type: bool
 ulimits:
   description: Limits that every container needs here, as C(name=soft:hard); empty when podman's own work.
   returned: success, and on failure because of O(required)

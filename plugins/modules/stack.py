@@ -85,6 +85,26 @@ options:
         description: When that process started, in clock ticks since the boot.
         type: int
         required: true
+  dead_owner:
+    description: An owner that the controller knows to have ended. The action plugin fills it in, whatever is given.
+    type: dict
+    suboptions:
+      host:
+        description: Name of the controller.
+        type: str
+        required: true
+      boot:
+        description: Boot and process namespace of the controller; empty when it has no C(/proc).
+        type: str
+        required: true
+      pid:
+        description: Process id on the controller.
+        type: int
+        required: true
+      started:
+        description: When that process started, in clock ticks since the boot.
+        type: int
+        required: true
   stop_timeout:
     description: >-
       Seconds that each container has for a clean stop before it is killed. DataStorage waits 5 seconds before it
@@ -152,6 +172,11 @@ actions:
   elements: str
   sample:
     - created network workflowexecution_test-network
+run:
+  description: What the containers of this run are labelled with, its time in UTC and its process.
+  returned: when O(state=present)
+  type: str
+  sample: 2026-11-23T18:00:00Z pid 4711
 found:
   description: What there is of the stack, after O(fresh). A key for every key of O(containers), each null when there
     is none.
@@ -193,10 +218,9 @@ foreign:
   type: list
   elements: str
 holder:
-  description: Who holds the stack's lock.
+  description: Who holds the stack's lock; the keys are those of O(owner).
   returned: on failure because of the lock
-  type: str
-  sample: pid 4711 on build-7
+  type: dict
 left:
   description: What is still there after a removal, as podman lists it.
   returned: on failure because of it

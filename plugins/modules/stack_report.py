@@ -121,14 +121,20 @@ options:
         description: When it ended, in seconds since the epoch.
         type: float
         required: true
+  variables:
+    description:
+      - Extra variables, beside ports and credentials, with which another playbook means this very stack. They are kept
+        on the controller in C(vars.json), which the commands in RV(lines) name.
+    type: dict
+    default: {}
   verify_command:
-    description: Command that proves the stack again, for the summary.
+    description: Command that proves the stack again. The action plugin fills it in, whatever is given.
     type: str
-    required: true
+    default: ''
   teardown_command:
-    description: Command that takes the stack down, for the summary.
+    description: Command that takes the stack down. The action plugin fills it in, whatever is given.
     type: str
-    required: true
+    default: ''
 extends_documentation_fragment:
   - kubernaut.integration.attributes
 attributes:
@@ -184,8 +190,6 @@ EXAMPLES = r"""
         at: "{{ host.at }}"
       - phase: postgres
         at: "{{ postgres.at }}"
-    verify_command: ansible-playbook playbooks/verify.yml
-    teardown_command: ansible-playbook playbooks/teardown.yml
 """
 
 RETURN = r"""

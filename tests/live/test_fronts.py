@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +24,8 @@ FRONTS = ("auto", "module")
 SECRETS = ("sesame-one", "sesame-two", "sesame-three", "sesame-four")
 #: In every result, and about the call rather than the phase. `exception` is the traceback: its frames are the front's.
 ALWAYS = ("at", "invocation", "exception")
+#: Of a task that takes the stack's lock: whose run it is, and since when.
+WHOSE = ("run",)
 #: Name of the task that is not waited for.
 ASYNC = "async"
 GATE = ("elapsed", "attempts", "observations")
@@ -98,7 +101,34 @@ def gates(live: Stack) -> dict[str, Row]:
     }
 
 
-def files() -> dict[str, Row]:
+def report(live: Stack) -> dict[str, Any]:
+    """Return the options of a report on the live stack."""
+    facts = live.facts
+    return {
+        "name": live.name,
+        "team": "workflowexecution",
+        "contract": "v0",
+        "host": "localhost",
+        "state_dir": "{{ here }}/private",
+        "podman": facts["podman"],
+        "ports": dict(live.ports),
+        "containers": {name: live.container(name) for name in live.ports},
+        "network": facts["network"],
+        "images": facts["images"],
+        "reference_service": True,
+        "database": "action_history",
+        "user": "slm_user",
+        "password": SECRETS[2],
+        "health_path": "/health",
+        "metrics_path": "/metrics",
+        "proof": "7/7",
+        "marks": [{"phase": "a", "at": 1.0}, {"phase": "b", "at": 2.5}],
+        "verify_command": "verify",
+        "teardown_command": "teardown",
+    }
+
+
+def files(live: Stack) -> dict[str, Row]:
     """Rows of the phases that write files."""
     private = {
         "directory": "{{ here }}/private",
@@ -131,6 +161,15 @@ def files() -> dict[str, Row]:
         "configuration that is refused": Row(
             "adr030_config", {**adr030, "database_password": SECRETS[3] + " x"}, fails=True
         ),
+        "report": Row("stack_report", report(live), changed=True),
+        "report again": Row("stack_report", report(live)),
+        "report in check mode": Row(
+            "stack_report", {**report(live), "proof": "6/7", "network": "x"}, changed=True, task={"check_mode": True}
+        ),
+        # Nobody expects a file where the directory should be, and the system's own words hold the password.
+        "report that nobody foresaw": Row(
+            "stack_report", {**report(live), "state_dir": "{{ here }}/private/stack.json/" + SECRETS[2]}, fails=True
+        ),
     }
 
 
@@ -155,33 +194,6 @@ def database(live: Stack) -> dict[str, Row]:
         "proof with a wrong password": Row(
             "audit_verify", {**audit, "postgres_password": SECRETS[0]}, proof, fails=True
         ),
-    }
-
-
-def report(live: Stack) -> dict[str, Any]:
-    """Return the options of a report on the live stack."""
-    facts = live.facts
-    return {
-        "name": live.name,
-        "team": "workflowexecution",
-        "contract": "v0",
-        "host": "localhost",
-        "state_dir": "{{ here }}/private",
-        "podman": facts["podman"],
-        "ports": dict(live.ports),
-        "containers": {name: live.container(name) for name in live.ports},
-        "network": facts["network"],
-        "images": facts["images"],
-        "reference_service": True,
-        "database": "action_history",
-        "user": "slm_user",
-        "password": SECRETS[2],
-        "health_path": "/health",
-        "metrics_path": "/metrics",
-        "proof": "7/7",
-        "marks": [{"phase": "a", "at": 1.0}, {"phase": "b", "at": 2.5}],
-        "verify_command": "verify",
-        "teardown_command": "teardown",
     }
 
 
@@ -237,9 +249,9 @@ def whole(live: Stack) -> dict[str, Row]:
             {**podman, "images": [{"component": "redis", "name": "localhost/nosuch:1", "policy": "present"}]},
             fails=True,
         ),
-        "stack in check mode": Row("stack", fronts, changed=True, task={"check_mode": True}),
-        "stack": Row("stack", fronts, changed=True),
-        "stack again": Row("stack", fronts),
+        "stack in check mode": Row("stack", fronts, WHOSE, changed=True, task={"check_mode": True}),
+        "stack": Row("stack", fronts, WHOSE, changed=True),
+        "stack again": Row("stack", fronts, WHOSE),
         "stack given back": Row("stack", {**fronts, "state": "released"}),
         "stack absent in check mode": Row(
             "stack", {**fronts, "state": "absent"}, changed=True, task={"check_mode": True}
@@ -252,23 +264,18 @@ def whole(live: Stack) -> dict[str, Row]:
         ),
         "containers absent in check mode": Row("container_absent", gone, changed=True, task={"check_mode": True}),
         "containers of no stack absent": Row("container_absent", {**gone, "stack": "nosuch"}),
-        "report": Row("stack_report", report(live), changed=True),
-        "report again": Row("stack_report", report(live)),
-        "report in check mode": Row(
-            "stack_report", {**report(live), "proof": "6/7", "network": "x"}, changed=True, task={"check_mode": True}
-        ),
-        # Nobody expects a file where the directory should be, and the system's own words hold the password.
-        "report that nobody foresaw": Row(
-            "stack_report", {**report(live), "state_dir": "{{ here }}/private/stack.json/" + SECRETS[2]}, fails=True
-        ),
         "evidence": Row("diagnose", evidence, blur=r"failure-\d+-\d+"),
         "evidence in check mode": Row("diagnose", evidence, blur=r"failure-\d+-\d+", task={"check_mode": True}),
     }
 
 
+#: Rows that do not know of one another; they run at the same time.
+GROUPS = {"gates": gates, "files": files, "database": database, "whole": whole}
+
+
 def all_rows(live: Stack) -> dict[str, Row]:
-    """Return every row by its name, in the order in which they run."""
-    return {**gates(live), **files(), **database(live), **whole(live)}
+    """Return every row by its name."""
+    return {name: row for group in GROUPS.values() for name, row in group(live).items()}
 
 
 def tasks(rows: Mapping[str, Row]) -> Iterator[dict[str, Any]]:
@@ -308,28 +315,42 @@ class Fronts:
 def fronts(live: Stack, tmp_path_factory: pytest.TempPathFactory) -> Fronts:
     """Run every row on both fronts, as loud as a person would who looks for a mistake."""
     base = tmp_path_factory.mktemp("fronts")
-    rows = all_rows(live)
-    waiting = Row("redis_ready", connections(live)["redis"], task={"async": 30, "poll": 1})
     here = {front: base / front for front in FRONTS}
+    waiting = Row("redis_ready", connections(live)["redis"], task={"async": 30, "poll": 1})
+    for name, group in GROUPS.items():
+        rows = {**group(live), **({ASYNC: waiting} if name == "gates" else {})}
+        listed = {row: "{{ result_%d }}" % number for number, row in enumerate(rows)}
+        keep = {"dest": "{{ here }}-{{ inventory_hostname }}.json", "content": "{{ all | to_json }}"}
+        last = {"name": "Keep", "ansible.builtin.copy": keep, "vars": {"all": listed}}
+        (base / f"{name}.yml").write_text(yaml.safe_dump([*tasks(rows), last], sort_keys=False))
     plays = []
     for front in FRONTS:
         here[front].mkdir()
-        listed = {name: "{{ result_%d }}" % number for number, name in enumerate([*rows, ASYNC])}
-        keep = {"ansible.builtin.copy": {"dest": str(base / f"{front}.json"), "content": "{{ all | to_json }}"}}
         plays.append(
             {
                 "name": front,
-                "hosts": "localhost",
+                "hosts": "all",
+                "strategy": "ansible.builtin.free",
                 "gather_facts": False,
                 "vars": {"stack_front": front, "here": str(here[front])},
-                "tasks": [*tasks({**rows, ASYNC: waiting}), {"name": "Keep", **keep, "vars": {"all": listed}}],
+                "tasks": [{"ansible.builtin.include_tasks": "{{ inventory_hostname }}.yml"}],
             }
         )
     playbook = base / "fronts.yml"
     playbook.write_text(yaml.safe_dump(plays, sort_keys=False))
-    run = play(playbook, "-vvv", env={"ANSIBLE_DISPLAY_TRACEBACK": "error"}).ok()
-    results = {front: json.loads((base / f"{front}.json").read_text()) for front in FRONTS}
-    return Fronts(run, rows, results, here)
+    local = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
+    inventory = base / "inventory.yml"
+    inventory.write_text(yaml.safe_dump({"all": {"hosts": {name: {} for name in GROUPS}, "vars": local}}))
+    run = play(playbook, "-vvv", "-i", str(inventory), env={"ANSIBLE_DISPLAY_TRACEBACK": "error"}).ok()
+    results = {
+        front: {
+            row: result
+            for name in GROUPS
+            for row, result in json.loads((base / f"{front}-{name}.json").read_text()).items()
+        }
+        for front in FRONTS
+    }
+    return Fronts(run, all_rows(live), results, here)
 
 
 def test_every_module_has_a_row(live: Stack) -> None:

@@ -157,15 +157,13 @@ def test_a_lost_partition_is_named(running: Stack) -> None:
         ).fetchone()
         assert row is not None
         partition, bound, month = row
-        connection.execute(f"ALTER TABLE audit_events DETACH PARTITION {partition}")  # type: ignore[arg-type]
+        connection.execute(f"ALTER TABLE audit_events DETACH PARTITION {partition}")
         try:
             run = running.play("verify")
             assert run.rc != 0, run.tail
             assert f"audit_events for {month}" in run.complaint, run.complaint
         finally:
-            connection.execute(
-                f"ALTER TABLE audit_events ATTACH PARTITION {partition} {bound}"  # type: ignore[arg-type]
-            )
+            connection.execute(f"ALTER TABLE audit_events ATTACH PARTITION {partition} {bound}")
     running.play("verify").ok()
 
 

@@ -67,6 +67,7 @@ def _options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         "task": "Wait for DataStorage",
         "failure": "DataStorage is not ready: it exited",
         "teardown_command": "make teardown",
+        "variables": {},
     }
 
 

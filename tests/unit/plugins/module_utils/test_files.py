@@ -107,8 +107,18 @@ def test_a_link_in_the_directorys_place_is_refused(tmp_path: Path) -> None:
 def test_somebody_elses_directory_is_refused(tmp_path: Path) -> None:
     (tmp_path / "d").mkdir()
     os.chown(tmp_path / "d", 4242, 4242)
+    tmp_path.chmod(0o755)
     with pytest.raises(PhaseError, match="belongs to uid 4242"):
         _files.install(str(tmp_path / "d"), 0o700, [])
+
+
+@needs_root
+def test_directory_of_an_earlier_images_user_is_taken_over(tmp_path: Path) -> None:
+    (tmp_path / "d").mkdir()
+    os.chown(tmp_path / "d", 1001, 1001)
+    tmp_path.chmod(0o700)
+    _files.install(str(tmp_path / "d"), 0o500, [], owner=65534)
+    assert (tmp_path / "d").stat().st_uid == 65534
 
 
 @needs_root

@@ -22,12 +22,13 @@ from ansible_collections.kubernaut.integration.plugins.module_utils._phase impor
 def test_users_own_configuration_is_tried_first() -> None:
     tried = list(ways(["crun", "runc"], 4096, 999))
     assert tried[0] == Way("", ())
-    assert [way.runtime for way in tried] == [""] * 3 + ["crun"] * 3 + ["runc"] * 3
+    assert [way.runtime for way in tried] == ([""] * 3 + ["crun"] * 3 + ["runc"] * 3) * 2
+    assert [way.limits for way in tried] == [True] * 9 + [False] * 9
     assert len(set(tried)) == len(tried)
 
 
 def test_limits_are_lowered_both_or_not_at_all() -> None:
-    lowered = [way.ulimits for way in ways([], 4096, 999)]
+    lowered = [way.ulimits for way in ways([], 4096, 999) if way.limits]
     assert lowered == [(), ("nofile=4096:4096", "nproc=999:999"), ("nofile=1024:1024", "nproc=1024:1024")]
 
 
@@ -64,9 +65,11 @@ def test_needs_without_root_are_more() -> None:
     assert {*needs(False, True)} - {*needs(True, True)} == {"newuidmap", "slirp4netns"}
 
 
-def test_libraries_of_a_virtual_environment_are_not_the_package_managers() -> None:
-    assert set(LIBRARIES) <= set(needs(True, False))
-    assert not set(LIBRARIES) & set(needs(True, True))
+def test_libraries_of_a_virtual_environment_are_not_the_package_managers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
+    assert not any(needs(True, False)[name] for name in LIBRARIES)
+    with pytest.raises(PhaseError, match=r"`pip install 'psycopg\[binary\]' 'redis' 'PyYAML'`"):
+        needs(True, True)
 
 
 def test_missing_helper_is_lacking(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,7 +137,7 @@ INFO = {
     "store": {"graphRoot": "/", "graphDriverName": "overlay"},
     "host": {"networkBackend": "netavark", "cgroupVersion": "v2", "security": {"selinuxEnabled": False}},
 }
-OPTIONS = {"podman": "", "min_free_mib": 0, "required": False}
+OPTIONS = {"podman": "", "min_free_mib": 0, "required": False, "probe": True, "state_dir": ""}
 
 
 @pytest.fixture(name="machine")

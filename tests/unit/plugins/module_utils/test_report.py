@@ -51,6 +51,7 @@ def _options(tmp_path: Path) -> dict[str, Any]:
         ],
         "verify_command": "make verify",
         "teardown_command": "make teardown",
+        "variables": {},
     }
 
 

@@ -197,6 +197,7 @@ def _options(tmp_path: Path) -> dict[str, Any]:
         "lock_timeout": 0.0,
         "stop_timeout": 60,
         "owner": asdict(ME),
+        "dead_owner": None,
     }
 
 
