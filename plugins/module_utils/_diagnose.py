@@ -10,7 +10,13 @@ import re
 import time
 from typing import Any, Dict, List, Mapping
 
-from ansible_collections.kubernaut.integration.plugins.module_utils._phase import Context, Options, Phase, Result
+from ansible_collections.kubernaut.integration.plugins.module_utils._phase import (
+    Context,
+    Options,
+    Phase,
+    PhaseError,
+    Result,
+)
 from ansible_collections.kubernaut.integration.plugins.module_utils._podman import Podman
 from ansible_collections.kubernaut.integration.plugins.module_utils._state import (
     make_private,
@@ -88,8 +94,8 @@ def run(options: Options, context: Context) -> Result:
         try:
             _keep(directory, podman, found, summary(options, states, directory))
             lines += ["", "  evidence       %s" % os.path.join(directory, "summary.md")]
-        except OSError as error:  # the failure that brought us here must stay the one that is told
-            lines += ["", "  no evidence    %s cannot be written: %s" % (directory, error.strerror)]
+        except (OSError, PhaseError) as error:  # the failure that brought us here must stay the one that is told
+            lines += ["", "  no evidence    %s cannot be written: %s" % (directory, error)]
     lines += ["  look           %s logs %s" % (options["podman"], container["Name"]) for container in found[-1:]]
     lines += ["  take it down   %s" % options["teardown_command"], ""]
     return {"changed": False, "directory": directory, "states": states, "lines": lines}

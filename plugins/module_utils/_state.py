@@ -8,6 +8,8 @@ import os
 import stat
 import tempfile
 
+from ansible_collections.kubernaut.integration.plugins.module_utils._phase import PhaseError
+
 #: Nobody but the stack's owner may even look inside; that is what protects the files below.
 PRIVATE_DIRECTORY = 0o700
 
@@ -27,11 +29,20 @@ def state_home(wanted: str = "") -> str:
 
 
 def make_private(path: str) -> bool:
-    """Create ``path`` and its parents, readable by their owner only; return whether it was created."""
+    """Create ``path`` and its parents, readable by their owner only; return whether it was created.
+
+    :raises PhaseError: it cannot be created.
+    """
     if os.path.isdir(path):
         return False
-    os.makedirs(os.path.dirname(path), mode=PRIVATE_DIRECTORY, exist_ok=True)
-    os.mkdir(path, PRIVATE_DIRECTORY)
+    try:
+        os.makedirs(os.path.dirname(path), mode=PRIVATE_DIRECTORY, exist_ok=True)
+        os.mkdir(path, PRIVATE_DIRECTORY)
+    except OSError as error:
+        raise PhaseError(
+            "stack_state_dir: %s cannot be used: %s; name a directory that this user can create or write to."
+            % (error.filename or path, error.strerror)
+        ) from error
     return True
 
 
