@@ -26,7 +26,7 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     # As a person types it: everything on the command line is text.
     typed = [part for name, value in stack.variables.items() for part in ("-e", f"{name}={value}")]
     try:
-        run = stack.play("integration", *typed, "-e", "stack_patience=2", stack_fresh=True)
+        run = stack.play("integration", *typed, stack_fresh=True)
         if run.rc != 0:
             pytest.exit(f"the stack of the live tests does not start:\n{run.tail}", returncode=1)
         assert "7/7 written" in run.out
