@@ -5,10 +5,10 @@
 from __future__ import annotations
 
 from ansible_collections.kubernaut.integration.plugins.module_utils._audit import PHASE
-from ansible_collections.kubernaut.integration.plugins.plugin_utils._action import PhaseAction
+from ansible_collections.kubernaut.integration.plugins.plugin_utils._action import TellingAction
 
 
-class ActionModule(PhaseAction):
+class ActionModule(TellingAction):
     """Run the phase in-process when the target is this machine, else as a module."""
 
     phase = PHASE

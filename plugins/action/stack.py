@@ -11,11 +11,11 @@ from typing import Any
 
 from ansible_collections.kubernaut.integration.plugins.module_utils._lock import Owner, ended_here, this_owner
 from ansible_collections.kubernaut.integration.plugins.module_utils._stack import PHASE
-from ansible_collections.kubernaut.integration.plugins.plugin_utils._action import PhaseAction
+from ansible_collections.kubernaut.integration.plugins.plugin_utils._action import TellingAction
 from ansible_collections.kubernaut.integration.plugins.plugin_utils._commands import controller_directory
 
 
-class ActionModule(PhaseAction):
+class ActionModule(TellingAction):
     """Run the phase here or send the module, and say whose run this is."""
 
     phase = PHASE

@@ -7,6 +7,8 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from ansible import constants
+
 from ansible_collections.kubernaut.integration.plugins.module_utils._report import (
     JSON_FILE,
     PHASE,
@@ -37,6 +39,12 @@ class ActionModule(TellingAction):
             "%s_command" % name: playbook_command(name, arguments, task_vars, remote) for name in ("verify", "teardown")
         }
         return {**options, **commands}
+
+    def tells(self) -> bool:
+        """Leave it to the callback, where that is enabled: there, the summary is the end of the run."""
+        return super().tells() and "kubernaut.integration.summary" not in constants.config.get_config_value(
+            "CALLBACKS_ENABLED"
+        )
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Run the phase, then keep its facts and the stack's variables."""

@@ -239,6 +239,7 @@ class Proof:
             "event_ids": list(self.event_ids),
             "timings": dict(self.timings),
             "summary": self.summary,
+            "lines": ["  " + self.summary],
         }
 
 

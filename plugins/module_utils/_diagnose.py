@@ -49,6 +49,10 @@ def without_secrets(container: Mapping[str, Any]) -> Dict[str, Any]:
     return {**container, "Config": config}
 
 
+def _stopped(container: Mapping[str, Any]) -> bool:
+    return not container["State"]["Running"]
+
+
 def summary(options: Options, states: List[str], directory: str) -> str:
     """Return ``summary.md``: the failure first, then how things stand, then what to do."""
     return "\n".join(
@@ -96,7 +100,7 @@ def run(options: Options, context: Context) -> Result:
             lines += ["", "  evidence       %s" % os.path.join(directory, "summary.md")]
         except (OSError, PhaseError) as error:  # the failure that brought us here must stay the one that is told
             lines += ["", "  no evidence    %s cannot be written: %s" % (directory, error)]
-    lines += ["  look           %s logs %s" % (options["podman"], container["Name"]) for container in found[-1:]]
+    lines += ["  look           %s logs %s" % (options["podman"], each["Name"]) for each in found if _stopped(each)]
     lines += ["  take it down   %s" % options["teardown_command"], ""]
     return {"changed": False, "directory": directory, "states": states, "lines": lines}
 

@@ -35,6 +35,8 @@ TOOL = "1.0.0"
 
 #: Key of the advisory lock, the same for every run on a database: the bytes "kubernau" as a number.
 LOCK_KEY = int.from_bytes(b"kubernau", "big")
+#: So many applied files without a single match are no edits: they are another set.
+SEVERAL = 4
 #: Seconds between two attempts to get it.
 LOCK_GAP = 0.1
 
@@ -370,6 +372,12 @@ def pending(migrations: Sequence[Migration], ledger: Sequence[LedgerRow], facts:
     problems += [
         "%s is applied, but no longer in migrations_dir" % row.name for row in ledger if row.version not in files
     ]
+    if len(problems) == len(ledger) >= SEVERAL:
+        raise PhaseError(
+            "This database was migrated from other files: none of the %d in its ledger (%s and so on) is in "
+            "migrations_dir as it was then; set migrations_dir to their directory, or %s."
+            % (len(ledger), ledger[0].name, reset)
+        )
     rest = [migration for migration in migrations if migration.version not in applied]
     problems += [
         "%s is new, but its version is below the newest applied one, %s" % (migration.name, ledger[-1].name)

@@ -80,6 +80,17 @@ def listener_inodes(table: str, port: int, address: str) -> List[str]:
     return inodes
 
 
+def _name(pid: str) -> str:
+    """Name a process; podman's monitor, which holds a container's port, by the container."""
+    with open("/proc/%s/comm" % pid, encoding="utf-8", errors="replace") as file:
+        name = file.read().strip()
+    with open("/proc/%s/cmdline" % pid, encoding="utf-8", errors="replace") as file:
+        words = file.read().split("\0")
+    if name == "conmon" and "-n" in words[:-1]:
+        return "the container %s" % words[words.index("-n") + 1]
+    return "%s (pid %s)" % (name, pid)
+
+
 def owner(port: int, address: str) -> str:
     """Name the process that answers at ``address`` and ``port``: ``NAME (pid N)``, as far as this user may see it."""
     wanted: Dict[str, None] = {}
@@ -91,8 +102,7 @@ def owner(port: int, address: str) -> str:
         try:
             if os.readlink(link) in wanted:
                 pid = link.split("/")[2]
-                with open("/proc/%s/comm" % pid, encoding="utf-8", errors="replace") as file:
-                    return "%s (pid %s)" % (file.read().strip(), pid)
+                return _name(pid)
         except OSError:
             continue  # the process ended, or belongs to another user
     return "a process that this user may not see"

@@ -10,6 +10,8 @@ import re
 import shutil
 from typing import Any, Dict, List, Mapping, Sequence
 
+from ansible.module_utils.parsing.convert_bool import boolean
+
 from ansible_collections.kubernaut.integration.plugins.module_utils import _ports
 from ansible_collections.kubernaut.integration.plugins.module_utils._partitions import parse_today
 from ansible_collections.kubernaut.integration.plugins.module_utils._phase import (
@@ -97,6 +99,27 @@ def check_date(variable: str, value: str) -> None:
         raise PhaseError("%s: %r is not a date; write it as YYYY-MM-DD (UTC)." % (variable, value)) from None
 
 
+def check_boolean(variable: str, value: str) -> None:
+    """Refuse what Ansible would not take for a yes or a no."""
+    try:
+        boolean(value)
+    except TypeError:
+        raise PhaseError("%s: %r is neither true nor false; write one of them." % (variable, value)) from None
+
+
+def check_choice(variable: str, value: str, choices: Sequence[str]) -> None:
+    """Refuse a value that is not one of a few."""
+    if value not in choices:
+        raise PhaseError("%s: %r is not known; choose one of %s." % (variable, value, ", ".join(choices)))
+
+
+def check_alternatives(given: Sequence[Mapping[str, str]]) -> None:
+    """Refuse more than one of several variables that say the same thing in different ways."""
+    variables = [entry["variable"] for entry in given if entry["value"]]
+    if len(variables) > 1:
+        raise PhaseError("%s: set one of them, not %d." % (" and ".join(variables), len(variables)))
+
+
 def check_migrations(directory: str) -> None:
     """Refuse a directory of migrations that is missing or holds none; called where the directory lies."""
     if not os.path.isdir(directory):
@@ -129,14 +152,19 @@ def published(found: Sequence[Mapping[str, Any]], stack: str) -> Dict[int, str]:
     return ports
 
 
-def run(options: Options, context: Context) -> Result:  # noqa: ARG001 - every phase takes both
-    """Check every kind of input that was handed over; the first thing that is wrong stops the run."""
+def _check_values(options: Options) -> None:
+    """Judge everything that can be judged without a look at the machine's ports."""
     try:
         plan(options["variables"])
     except PlanError as error:
         raise PhaseError(str(error)) from None
     for entry in options["numbers"]:
         check_number(entry["variable"], entry["value"], entry["least"])
+    for entry in options["booleans"]:
+        check_boolean(entry["variable"], entry["value"])
+    for entry in options["choices"]:
+        check_choice(entry["variable"], entry["value"], entry["choices"])
+    check_alternatives(options["alternatives"])
     for entry in options["dates"]:
         check_date(entry["variable"], entry["value"])
     for entry in options["secrets"]:
@@ -147,6 +175,11 @@ def run(options: Options, context: Context) -> Result:  # noqa: ARG001 - every p
         check_size(entry["variable"], entry["value"])
     for entry in options["paths"]:
         check_path(entry["variable"], entry["path"], entry["executable"])
+
+
+def run(options: Options, context: Context) -> Result:  # noqa: ARG001 - every phase takes both
+    """Check every kind of input that was handed over; the first thing that is wrong stops the run."""
+    _check_values(options)
     ports: List[Dict[str, Any]] = [
         {**entry, "port": check_port(entry["variable"], entry["port"])} for entry in options["ports"]
     ]
@@ -165,6 +198,7 @@ def run(options: Options, context: Context) -> Result:  # noqa: ARG001 - every p
 
 
 _VARIABLE: Dict[str, Any] = {"type": "str", "required": True}
+_NAMED_VALUE: Dict[str, Any] = {"variable": _VARIABLE, "value": {"type": "str", "required": True}}
 
 PHASE = Phase(
     name="preflight",
@@ -202,11 +236,19 @@ PHASE = Phase(
                 "least": {"type": "float", "required": True},
             },
         },
+        "booleans": {"type": "list", "elements": "dict", "default": [], "options": _NAMED_VALUE},
+        "choices": {
+            "type": "list",
+            "elements": "dict",
+            "default": [],
+            "options": {**_NAMED_VALUE, "choices": {"type": "list", "elements": "str", "required": True}},
+        },
+        "alternatives": {"type": "list", "elements": "dict", "default": [], "options": _NAMED_VALUE},
         "dates": {
             "type": "list",
             "elements": "dict",
             "default": [],
-            "options": {"variable": _VARIABLE, "value": {"type": "str", "required": True}},
+            "options": _NAMED_VALUE,
         },
         # Checked by the action front, because the files lie on the controller.
         "migrations": {"type": "path"},
@@ -214,13 +256,13 @@ PHASE = Phase(
             "type": "list",
             "elements": "dict",
             "default": [],
-            "options": {"variable": _VARIABLE, "value": {"type": "str", "required": True}},
+            "options": _NAMED_VALUE,
         },
         "sizes": {
             "type": "list",
             "elements": "dict",
             "default": [],
-            "options": {"variable": _VARIABLE, "value": {"type": "str", "required": True}},
+            "options": _NAMED_VALUE,
         },
         "paths": {
             "type": "list",

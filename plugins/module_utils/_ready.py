@@ -77,11 +77,18 @@ def conclude(subject: str, verdict: Verdict, watch: Optional[Watch]) -> Result:
     raise PhaseError("\n".join(lines), **result)
 
 
-def _gate(subject: str, options: Options, context: Context, probe: Callable[[float], Observation]) -> Result:
-    """Run one gate with the shared options; in check mode one attempt tells how things stand."""
+def _gate(
+    subject: str, options: Options, context: Context, probe: Callable[[float], Observation], port: str = ""
+) -> Result:
+    """Run one gate with the shared options; in check mode one attempt tells how things stand.
+
+    :param port: the option with the port at which the probe asks.
+    """
     watch: Optional[Watch] = None
     if options["container"] and not context.check:
         watch = Watch(Podman(options["podman"]), options["container"])
+        if port:
+            watch.demand_port(port, options[port])
     if context.check:
         return {"changed": False, **wait(lambda _left: probe(ATTEMPT), 0.0).as_dict()}
     verdict = wait(probe, options["timeout"], watch)
@@ -210,17 +217,19 @@ def names_observation(podman: Podman, options: Options, left: float) -> Observat
 
 def run_postgres(options: Options, context: Context) -> Result:
     """Gate ``postgres_ready``."""
-    return _gate("PostgreSQL", options, context, lambda left: postgres_observation(options, left))
+    return _gate("PostgreSQL", options, context, lambda left: postgres_observation(options, left), "postgres_port")
 
 
 def run_redis(options: Options, context: Context) -> Result:
     """Gate ``redis_ready``."""
-    return _gate("Redis", options, context, lambda left: redis_observation(options, left))
+    return _gate("Redis", options, context, lambda left: redis_observation(options, left), "redis_port")
 
 
 def run_datastorage(options: Options, context: Context) -> Result:
     """Gate ``datastorage_ready``."""
-    return _gate("DataStorage", options, context, lambda left: datastorage_observation(options, left))
+    return _gate(
+        "DataStorage", options, context, lambda left: datastorage_observation(options, left), "datastorage_port"
+    )
 
 
 def run_names(options: Options, context: Context) -> Result:

@@ -144,7 +144,6 @@ def lines(options: Options, took: Sequence[Tuple[str, float]], files: Mapping[st
         "  take it down          %s" % options["teardown_command"],
         "",
         "  " + service_line(options),
-        "",
     ]
     return text
 

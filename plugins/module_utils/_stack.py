@@ -247,15 +247,29 @@ def _absent(options: Options, context: Context, podman: Podman, directory: str) 
             "host_podman: podman cannot be found, but the stack %s was here: name the podman that started it, so that "
             "what it left can be removed." % options["name"]
         )
-    done = remove_all(podman, options["name"], options["stop_timeout"], context) if options["inspect"] else []
-    if there:
-        done.append("%s %s" % ("would remove" if context.check else "removed", directory))
+    done: List[str] = []
+    directories = [directory]
+    if options["inspect"]:
+        directories += _directories(podman, options["name"])
+        done = remove_all(podman, options["name"], options["stop_timeout"], context)
+    for path in dict.fromkeys(directories):
+        if not os.path.isdir(path):
+            continue
+        done.append("%s %s" % ("would remove" if context.check else "removed", path))
         if not context.check:
             # Away in one step, lock and all, so that a run that waits for it never works in half a directory.
-            gone = "%s.%d.gone" % (directory, os.getpid())
-            os.rename(directory, gone)
+            gone = "%s.%d.gone" % (path, os.getpid())
+            os.rename(path, gone)
             shutil.rmtree(gone)
-    return {"changed": bool(done), "actions": done}
+    lines = ["", *("  " + line for line in done or ["nothing is left of %s" % options["name"]]), ""]
+    return {"changed": bool(done), "actions": done, "lines": lines}
+
+
+def _directories(podman: Podman, stack: str) -> List[str]:
+    """Return the stack's directories as its containers name them, whatever this run takes for it."""
+    labels = [container["Labels"] for container in _list(podman, stack, "ps", "--all")]
+    named = [label[LABEL + "state-dir"] for label in labels if LABEL + "state-dir" in label]
+    return [path for path in named if os.path.basename(path) == stack]
 
 
 def _released(options: Options, context: Context, _podman: Podman, directory: str) -> Result:

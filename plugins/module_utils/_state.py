@@ -19,13 +19,18 @@ def state_home(wanted: str = "") -> str:
 
     :param wanted: ``stack_state_dir``; empty for ``$XDG_STATE_HOME/kubernaut-integration``, with the fallback
         (``~/.local/state``) of the XDG base directory specification.
+    :raises PhaseError: the path cannot be part of a container's mount.
     """
-    if wanted:
-        return os.path.abspath(os.path.expanduser(wanted))
     base = os.environ.get("XDG_STATE_HOME", "")
     if not os.path.isabs(base):  # the specification says to ignore relative ones
         base = os.path.join(os.path.expanduser("~"), ".local", "state")
-    return os.path.join(base, "kubernaut-integration")
+    home = os.path.abspath(os.path.expanduser(wanted)) if wanted else os.path.join(base, "kubernaut-integration")
+    if not home.isprintable() or any(character in home for character in " :,"):
+        raise PhaseError(
+            "stack_state_dir: a container cannot be given a directory below %r; name one without spaces, colons and "
+            "commas." % home
+        )
+    return home
 
 
 def make_private(path: str) -> bool:

@@ -42,6 +42,21 @@ class Watch:
         found = self._podman.inspect(self.name, kind="container")
         return found[0] if found else None
 
+    def demand_port(self, variable: str, port: int) -> None:
+        """Refuse to prove one thing while watching another.
+
+        :param variable: the one that says where the gate asks.
+        :raises PhaseError: the container publishes ports, and this is not one of them.
+        """
+        bindings = (self._first["HostConfig"].get("PortBindings") or {}).values()
+        published = sorted({int(binding["HostPort"]) for each in bindings for binding in each or []})
+        if published and port not in published:
+            raise PhaseError(
+                "%s: the container %s is published on port %s, not on %d; set %s, or give the playbook the stack's own "
+                "variables (-e @.../vars.json, as the end of its run says)."
+                % (variable, self.name, ", ".join(map(str, published)), port, variable)
+            )
+
     @property
     def identity(self) -> Dict[str, Any]:
         """What must not change while the gate waits: ``id``, ``started_at`` and ``restarts``."""

@@ -86,6 +86,11 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+lines:
+  description: RV(summary) for the terminal.
+  returned: always
+  type: list
+  elements: str
 summary:
   description: The proof in one line.
   returned: always

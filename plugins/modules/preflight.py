@@ -87,6 +87,53 @@ options:
         description: The smallest number that is allowed.
         type: float
         required: true
+  booleans:
+    description: Values that must be true or false, in any spelling that Ansible takes.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      variable:
+        description: The variable that a person sets.
+        type: str
+        required: true
+      value:
+        description: Its value.
+        type: str
+        required: true
+  choices:
+    description: Values that must be one of a few.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      variable:
+        description: The variable that a person sets.
+        type: str
+        required: true
+      value:
+        description: Its value.
+        type: str
+        required: true
+      choices:
+        description: What it may be.
+        type: list
+        elements: str
+        required: true
+  alternatives:
+    description: Variables of which at most one may be set.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      variable:
+        description: The variable that a person sets.
+        type: str
+        required: true
+      value:
+        description: Its value; empty when it is not set.
+        type: str
+        required: true
   dates:
     description: Dates; an empty one means today.
     type: list

@@ -177,6 +177,11 @@ run:
   returned: when O(state=present)
   type: str
   sample: 2026-11-23T18:00:00Z pid 4711
+lines:
+  description: What a person should read.
+  returned: when O(state=absent)
+  type: list
+  elements: str
 found:
   description: What there is of the stack, after O(fresh). A key for every key of O(containers), each null when there
     is none.

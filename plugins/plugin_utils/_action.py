@@ -138,6 +138,10 @@ class TellingAction(PhaseAction):
         """Run the phase and show its lines, whichever front it took."""
         result = super().run(tmp, task_vars)
         display = Display()
-        for line in [] if self._task.no_log else result.get("lines", []):
+        for line in result.get("lines", []) if self.tells() else []:
             display.display(str(line))
         return result
+
+    def tells(self) -> bool:
+        """Tell whether the lines are to be shown now; a task with ``no_log`` shows none."""
+        return not self._task.no_log

@@ -352,6 +352,12 @@ def test_what_does_not_fit_is_refused(
     assert "stack_fresh: true" in caught.value.message.splitlines()[0]
 
 
+def test_another_set_of_files_is_called_so() -> None:
+    theirs = [row(FILES[0], version=version, checksum="feed") for version in range(1, 6)]
+    with pytest.raises(PhaseError, match=r"migrated from other files: none of the 5 .* set migrations_dir"):
+        _migrations.pending(FILES, theirs, FACTS)
+
+
 def test_every_problem_is_named() -> None:
     with pytest.raises(PhaseError) as caught:
         _migrations.pending(FILES[1:], [row(FILES[0]), row(FILES[2], checksum="feed")], FACTS)

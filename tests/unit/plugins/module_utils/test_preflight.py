@@ -46,6 +46,9 @@ def test_nothing_to_check_is_fine() -> None:
         {"identifiers": [{"variable": "v", "value": name} for name in ("slm_user", "_a", "a" * 63)]},
         {"numbers": [{"variable": "v", "value": 0.1, "least": 0.1}]},
         {"variables": {"stack_team": "gateway"}},
+        {"booleans": [{"variable": "v", "value": value} for value in ("True", "no", "1", "off")]},
+        {"choices": [{"variable": "v", "value": "a", "choices": ["a", "b"]}]},
+        {"alternatives": [{"variable": "v", "value": "x"}, {"variable": "w", "value": ""}]},
     ],
 )
 def test_good_input(options: dict[str, Any]) -> None:
@@ -56,6 +59,8 @@ def test_good_input(options: dict[str, Any]) -> None:
     ("options", "says"),
     [
         (secret(""), "it is empty"),
+        ({"booleans": [{"variable": "v", "value": "maybe"}]}, "neither true nor false"),
+        ({"choices": [{"variable": "v", "value": "c", "choices": ["a", "b"]}]}, "choose one of a, b"),
         (secret("a b", empty=True), "cannot carry"),
         (secret("a'b"), "cannot carry"),
         (secret('a"b'), "cannot carry"),
@@ -240,3 +245,23 @@ def test_own_container_does_not_excuse_a_stranger_at_the_other_address(container
         containers.append(container(port))
         with pytest.raises(PhaseError, match=r"on \[::1\] is taken"):
             run(**ports(port))
+
+
+def test_two_ways_to_say_one_thing_are_refused() -> None:
+    both = [{"variable": "datastorage_image", "value": "x"}, {"variable": "datastorage_binary", "value": "/y"}]
+    with pytest.raises(PhaseError, match=r"\Adatastorage_image and datastorage_binary: set one of them"):
+        run(alternatives=both)
+
+
+def test_a_containers_port_is_named_by_the_container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = open
+
+    def proc(path: str, **more: Any) -> Any:
+        texts = {"/proc/7/comm": "conmon\n", "/proc/7/cmdline": "/usr/bin/conmon\0-c\0abc\0-n\0their_db\0-u\0x"}
+        if path not in texts:
+            return real(path, **more)
+        (tmp_path / "proc").write_text(texts[path])
+        return real(tmp_path / "proc", **more)
+
+    monkeypatch.setattr("builtins.open", proc)
+    assert _ports._name("7") == "the container their_db"

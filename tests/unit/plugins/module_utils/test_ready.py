@@ -318,6 +318,7 @@ class Container(FakePodman):
         self.facts: dict[str, Any] | None = {
             "Id": "1",
             "RestartCount": 0,
+            "HostConfig": {"PortBindings": {"5432/tcp": [{"HostIp": "127.0.0.1", "HostPort": "15443"}]}},
             "State": {"Running": True, "Pid": 1, "StartedAt": "then", "ExitCode": 0, **state},
         }
 
@@ -334,6 +335,13 @@ def test_open_gate_returns_its_evidence() -> None:
     result = _ready.conclude("Redis", verdict(Observation(True, "ready", "PONG")), None)
     assert (result["ready"], result["changed"], result["attempts"], result["elapsed"]) == (True, False, 7, 1.25)
     assert "identity" not in result
+
+
+def test_gate_does_not_prove_one_stack_while_it_watches_another() -> None:
+    watch = _watch.Watch(Container(), "c")
+    watch.demand_port("postgres_port", 15443)
+    with pytest.raises(PhaseError, match=r"\Apostgres_port: the container c is published on port 15443, not on 31443"):
+        watch.demand_port("postgres_port", 31443)
 
 
 def test_open_gate_says_which_container_answered() -> None:
