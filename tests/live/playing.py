@@ -128,7 +128,8 @@ class Playing:
     def __init__(self, playbook: str | Path, **extra: Any) -> None:
         self._process = subprocess.Popen(
             command(playbook, extra),
-            env=environment(),
+            # Every task's header tells how far it is.
+            env=environment(ANSIBLE_DISPLAY_OK_HOSTS="1", ANSIBLE_DISPLAY_SKIPPED_HOSTS="1"),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

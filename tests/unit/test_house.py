@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import re
 import subprocess
 from pathlib import Path
 
@@ -94,3 +95,12 @@ def test_ansible_test_installs_the_same_versions() -> None:
     pinned = {line for name in files for line in (ROOT / name).read_text().splitlines() if "==" in line}
     asked = [line for line in (ROOT / "tests/unit/requirements.txt").read_text().splitlines() if "==" in line]
     assert set(asked) <= pinned
+
+
+@pytest.mark.parametrize(
+    "path", sorted(ROOT.glob("roles/*/tasks/*.yml")), ids=lambda path: f"{path.parts[-3]}/{path.stem}"
+)
+def test_deadlines_are_numbers_whatever_the_command_line_made_of_them(path: Path) -> None:
+    """`30 * "2"` is thirty twos to Jinja, and a gate once waited for ever."""
+    products = [line for line in path.read_text().splitlines() if "* stack_patience" in line]
+    assert [line for line in products if not re.search(r"(float|60) \* stack_patience \| float", line)] == []
