@@ -18,7 +18,11 @@ class FilterModule:
 
 
 def _container_plan(
-    spec: dict[str, Any], component: str, found: dict[str, Any] | None, replaced: list[str] | None = None
+    spec: dict[str, Any],
+    component: str,
+    found: dict[str, Any] | None,
+    replaced: list[str] | None = None,
+    run_labels: dict[str, str] | None = None,
 ) -> dict[str, Any]:
     """Let the data come first, as filters want it."""
-    return container_plan(component, spec, found, replaced or [])
+    return container_plan(component, spec, found, replaced or [], run_labels)

@@ -146,7 +146,11 @@ def digest(data: Any) -> str:
 
 
 def container_plan(
-    component: str, spec: Mapping[str, Any], found: Optional[Mapping[str, Any]], replaced: Sequence[str] = ()
+    component: str,
+    spec: Mapping[str, Any],
+    found: Optional[Mapping[str, Any]],
+    replaced: Sequence[str] = (),
+    run_labels: Optional[Mapping[str, str]] = None,
 ) -> Dict[str, Any]:
     """Decide what has to be done so that a container matches its specification.
 
@@ -154,12 +158,13 @@ def container_plan(
     :param spec: everything that makes the container what it is; its hash goes into a label.
     :param found: what the stack's inspect saw under that name: ``running``, ``labels``; None when there is nothing.
     :param replaced: components that this run replaced; the containers that depend on them went with them.
+    :param run_labels: labels that say which run makes the container; one that is only started keeps its own.
     :returns: ``action`` (``none``, ``create``, ``start`` or ``replace``), ``reason`` in words, ``hash``, ``labels``,
         and ``dependents``: the components that have to go when this one is replaced.
     """
     spec_hash = digest(spec)
     replaced = [name for name in replaced if component in DEPENDENTS[name]]
-    labels = {LABEL + "component": component, LABEL + "spec": spec_hash}
+    labels = {LABEL + "component": component, LABEL + "spec": spec_hash, **(run_labels or {})}
     if found is None or replaced:
         action, reason = "create", "there is none"
         if replaced:
@@ -168,6 +173,8 @@ def container_plan(
         action, reason = "replace", "its specification changed"
     elif not found["running"]:
         action, reason = "start", "it is %s" % found["status"]
+        # Another label would make another container of it.
+        labels.update({name: found["labels"][name] for name in run_labels or {} if name in found["labels"]})
     else:
         action, reason = "none", "it runs as specified"
     return {

@@ -152,6 +152,15 @@ def test_container_plan(
     }
 
 
+def test_container_that_is_only_started_keeps_the_label_of_its_run() -> None:
+    """With another label, podman_container once made another container of it."""
+    spec = {"name": "c"}
+    there = found(spec, running=False)
+    there["labels"]["run"] = "the first"
+    assert container_plan("redis", spec, there, [], {"run": "the second"})["labels"]["run"] == "the first"
+    assert container_plan("redis", {"name": "d"}, there, [], {"run": "the second"})["labels"]["run"] == "the second"
+
+
 def test_datastorage_goes_with_what_it_writes_to() -> None:
     assert container_plan("postgres", SPEC, None)["dependents"] == ["datastorage"]
     assert container_plan("datastorage", SPEC, None)["dependents"] == []
