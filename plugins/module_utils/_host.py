@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import os
@@ -13,9 +14,10 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
+from ansible_collections.kubernaut.integration.plugins.module_utils import _remote, _rootless
 from ansible_collections.kubernaut.integration.plugins.module_utils._phase import (
     LIBRARIES,
     Context,
@@ -43,6 +45,7 @@ PACKAGES: Mapping[str, Mapping[str, str]] = {
         "nft": "nftables",
         "newuidmap": "uidmap",
         "slirp4netns": "slirp4netns",
+        "pasta": "passt",
         "mmdebstrap": "mmdebstrap",
         "psycopg": "python3-psycopg",
         "redis": "python3-redis",
@@ -57,6 +60,7 @@ PACKAGES: Mapping[str, Mapping[str, str]] = {
         "nft": "nftables",
         "newuidmap": "shadow-utils",
         "slirp4netns": "slirp4netns",
+        "pasta": "passt",
         "mmdebstrap": "mmdebstrap",
         "psycopg": "python3-psycopg3",
         "redis": "python3-redis",
@@ -70,7 +74,7 @@ HELP: Sequence[Tuple[str, str]] = (("nft", "nft"), ("netavark", "iptables"), (""
 #: Limits that every machine grants, for those that refuse even their own hard limits to a container.
 MODEST = 1024
 #: Raised when what is remembered of a machine changes its shape.
-FORMAT = 2
+FORMAT = 3
 #: What podman asks for where nothing limits it.
 MOST_FILES = 1048576
 
@@ -78,6 +82,8 @@ MOST_FILES = 1048576
 #: How every container of a stack is run, so that the trial means what it says.
 AS_THE_STACK = ("--network", "bridge", "--read-only", "--cap-drop", "all", "--security-opt", "no-new-privileges")
 LIMITED = ("--memory", "64m", "--pids-limit", "64")
+#: What podman says when it runs a container and does not limit it.
+UNLIMITED = "not supported and ignored"
 
 
 @dataclass(frozen=True)
@@ -183,25 +189,44 @@ def helps(said: Sequence[str]) -> List[str]:
 class NoWayError(PhaseError):
     """No container can be run on this machine, in no way; ``said`` is what podman said each time."""
 
-    def __init__(self, said: Sequence[str]) -> None:
-        super().__init__(
-            "podman cannot run any container on this machine: %s. See below what each way said.\n%s"
-            % (said[-1].split(": ", 1)[1], "\n".join(said))
-        )
-        self.said = said
+    def __init__(self, said: Sequence[str], evidence: Sequence[str] = ()) -> None:
+        """Put the most likely cause first.
+
+        :param said: a line for each way.
+        :param evidence: everything that podman wrote for each way; the last line alone often hides the cause.
+        """
+        reason = said[-1].split(": ", 1)[1]
+        known = [advice for word, advice in _rootless.HINTS if any(word in text for text in evidence)]
+        cause = "%s (%s)" % (known[0], reason) if known else "%s. See below what each way said" % reason
+        super().__init__("podman cannot run any container on this machine: %s.\n%s" % (cause, "\n".join(said)))
+        # Where the cause is known, another runtime is none of the things that may help.
+        self.said = [] if known else said
 
 
-def needs(root: bool, venv: bool) -> Dict[str, bool]:
+def rootless_network(podman: Podman, version: str) -> str:
+    """Return the program with which podman connects the containers of a user who is not root.
+
+    :param version: podman's. Before 5 it is slirp4netns, since then pasta, unless the user's configuration says else.
+    """
+    if int(version.split(".", 1)[0]) < 5:
+        return "slirp4netns"
+    if not _helper("pasta") and _helper("slirp4netns"):
+        return podman.call("info", "--format", "{{.Host.RootlessNetworkCmd}}").out.strip() or "pasta"
+    return "pasta"
+
+
+def needs(root: bool, venv: bool, network: str = "") -> Dict[str, bool]:
     """Return what a stack needs on this machine and whether it is there, without calling podman.
 
     :param root: the process runs as root.
     :param venv: the interpreter is a virtual environment's, which no package manager can fill.
+    :param network: what :func:`rootless_network` says; empty as long as there is no podman.
     :raises PhaseError: such an interpreter lacks a library.
     """
     found = {name: _helper(name) for name in ("podman", "netavark", "aardvark-dns")}
     if not root:
         found["newuidmap"] = _helper("newuidmap")
-        found["slirp4netns"] = _helper("slirp4netns") or _helper("pasta")
+        found.update({network: _helper(network)} if network else {})
     libraries = {name: importlib.util.find_spec(name) is not None for name in LIBRARIES}
     if venv and not all(libraries.values()):
         lacking = [LIBRARIES[name][0] for name, there in libraries.items() if not there]
@@ -235,6 +260,7 @@ def find_way(podman: Podman, runtimes: Sequence[str], home: str) -> Way:
     :raises NoWayError: none works.
     """
     said: List[str] = []
+    evidence: List[str] = []
     make_private(home)
     with tempfile.TemporaryDirectory(dir=home, prefix="probe-") as directory:
         command = _tiny_root(directory)
@@ -243,9 +269,10 @@ def find_way(podman: Podman, runtimes: Sequence[str], home: str) -> Way:
             run = ["run", "--rm", *AS_THE_STACK, *(LIMITED if way.limits else ()), *way.run_arguments]
             answer = podman.call(*flags, *run, "--rootfs", directory, *command)
             if answer.rc == 0:
-                return way
+                return replace(way, limits=way.limits and UNLIMITED not in answer.err)
             said.append("%s: %s" % (way, answer.reason))
-    raise NoWayError(said)
+            evidence.append(answer.err)
+    raise NoWayError(said, evidence)
 
 
 def _fingerprint(podman_version: str, runtimes: Sequence[str]) -> str:
@@ -255,8 +282,19 @@ def _fingerprint(podman_version: str, runtimes: Sequence[str]) -> str:
     with open("/proc/self/status", encoding="ascii", errors="replace") as file:
         capabilities = [line for line in file if line.startswith("CapBnd")]
     limits = [resource.getrlimit(limit) for limit in (resource.RLIMIT_NOFILE, resource.RLIMIT_NPROC)]
-    configuration = os.environ.get("CONTAINERS_CONF", "")
+    configuration = [os.environ.get("CONTAINERS_CONF", ""), _storage_configuration()]
     return digest([FORMAT, podman_version, list(runtimes), boot, os.geteuid(), capabilities, limits, configuration])
+
+
+def _storage_configuration() -> str:
+    """Return the text of the user's own storage.conf, which names the storage driver; empty when there is none."""
+    home = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
+    path = os.environ.get("CONTAINERS_STORAGE_CONF") or os.path.join(home, "containers", "storage.conf")
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read()
+    except OSError:
+        return ""
 
 
 def _recall(path: str, fingerprint: str) -> Optional[Dict[str, Any]]:
@@ -304,22 +342,35 @@ def check_disk(free: Mapping[str, int], wanted: int) -> None:
 
 def run(options: Options, context: Context) -> Result:
     """Look at the machine and return how to call podman, and what is lacking."""
-    if not sys.platform.startswith("linux"):
-        raise PhaseError(
-            "This machine runs %s; a stack needs Linux: run the playbook against a Linux host." % platform.system()
-        )
     venv = sys.prefix != sys.base_prefix
-    found = needs(os.geteuid() == 0, venv)
-    found["podman"] = found["podman"] or bool(options["podman"])
+    root = os.geteuid() == 0
+    podman = Podman(options["podman"] or shutil.which("podman") or "podman")
+    there = bool(options["podman"]) or _helper("podman")
+    remote = _remote.service(podman, options["podman"]) if there else None
+    if not remote and not sys.platform.startswith("linux"):
+        raise PhaseError(
+            "This machine runs %s; a stack needs Linux: run the playbook against a Linux host, or set host_podman to a "
+            "podman with a service on Linux, such as podman machine's." % platform.system()
+        )
+    user = None if root or remote else _rootless.look_at_user()
+    if user:
+        check_user(user, options["probe"])
+    version = podman.must("--version").split()[-1] if there else ""
+    found = needs(root, venv, rootless_network(podman, version) if user and there else "")
+    found["podman"] = there
+    if remote:  # the network's helpers are the service's
+        found = {name: found[name] for name in ("podman", *LIBRARIES)}
     lacking = sorted(name for name, there in found.items() if not there)
     runtimes = [name for name in ("crun", "runc") if _helper(name)]
-    with open("/etc/os-release", encoding="utf-8") as file:
+    distribution = ""
+    with contextlib.suppress(FileNotFoundError), open("/etc/os-release", encoding="utf-8") as file:
         distribution = family(file.read())
     home = state_home(options["state_dir"])
     result: Result = {
         "lacking": lacking,
         "family": distribution,
-        "root": os.geteuid() == 0,
+        "root": root,
+        "sudo": shutil.which("sudo") is not None,
         "python": sys.executable,
         "podman": "podman",
         "run_arguments": [],
@@ -329,18 +380,28 @@ def run(options: Options, context: Context) -> Result:
         "runtime": "",
         "storage": "",
         "selinux": False,
-        "version": "",
+        "remote": False,
+        "version": version,
+        "notes": [],
     }
-    if found["podman"]:
+    if remote:
+        result.update({"podman": podman.executable, **_remote.facts(remote)})
+        if options["probe"] and not context.check:
+            _remote.demand_shared(podman, home)
+    elif there:
         try:
-            result.update(_ask_podman(options, context, home, runtimes))
+            result.update(_ask_podman(podman, version, options, context, home, runtimes))
         except NoWayError as error:
             result["lacking"] = sorted({*lacking, *helps(error.said)})
             if not result["lacking"]:
                 raise
+    if user and options["probe"]:
+        result["notes"] = _rootless.notes(user, result.get("driver", ""), result["limits"])
+        result.update({"warnings": result["notes"]} if result["notes"] else {})
     result["package_names"] = dict(PACKAGES.get(distribution, {}))
     result["packages"] = [result["package_names"][name] for name in result["lacking"]] if distribution else []
-    result["free_mib"] = {path: _free_mib(path) for path in (home, result["storage"]) if path}
+    storage = "" if remote else result["storage"]
+    result["free_mib"] = {path: _free_mib(path) for path in (home, storage) if path}
     check_disk(result["free_mib"], options["min_free_mib"])
     if result["lacking"] and options["required"]:
         raise PhaseError(
@@ -351,12 +412,23 @@ def run(options: Options, context: Context) -> Result:
     return result
 
 
-def _ask_podman(options: Options, context: Context, home: str, runtimes: Sequence[str]) -> Dict[str, Any]:
-    """What only podman itself can tell: version, storage, and the way in which it runs containers here."""
-    executable = options["podman"] or shutil.which("podman") or "podman"
-    podman = Podman(executable)
-    version = podman.must("--version").split()[-1]
-    answer: Dict[str, Any] = {"version": version, "podman": executable}
+def check_user(user: _rootless.User, probe: bool) -> None:
+    """Refuse a user who cannot run containers, for the causes that can be seen without podman.
+
+    :param probe: containers are to be run; to remove them, a runtime directory is enough.
+    :raises PhaseError: the first line names the first cause and its remedy, further lines the others.
+    """
+    problems = _rootless.problems(user) if probe else list(filter(None, [_rootless.runtime_problem(user)]))
+    if problems:
+        raise PhaseError("\n  also: ".join(problems), problems=problems)
+
+
+def _ask_podman(
+    podman: Podman, version: str, options: Options, context: Context, home: str, runtimes: Sequence[str]
+) -> Dict[str, Any]:
+    """What only podman itself can tell: storage, and the way in which it runs containers here."""
+    executable = podman.executable
+    answer: Dict[str, Any] = {"podman": executable}
     # No team can be called so: the names of stacks begin with a letter.
     directory = os.path.join(home, "_machine")
     cache = os.path.join(directory, "podman.json")
@@ -367,6 +439,7 @@ def _ask_podman(options: Options, context: Context, home: str, runtimes: Sequenc
             return answer  # to find out, a container would have to run
         way = find_way(podman, runtimes, home)
         info = json.loads(podman.must("info", "--format", "json"))
+        _rootless.check_fuse(info["store"].get("graphOptions") or {})
         known = {
             "fingerprint": fingerprint,
             "runtime": way.runtime,

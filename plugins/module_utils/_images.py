@@ -203,6 +203,7 @@ class Maker:
         for step in steps:
             reason = self.pullable(want) if step.source == "pull" else ""
             if not reason:
+                self._refuse_remote_build(want, step)
                 self._note(want, step.source)
                 return step.source
         raise self._unpulled(want, reason)
@@ -218,6 +219,7 @@ class Maker:
                 self._load(want)
                 return step.source
             if step.source == "build":
+                self._refuse_remote_build(want, step)
                 self._build(want)
                 return step.source
             reason = self.pullable(want) or self._pull(want)
@@ -226,6 +228,18 @@ class Maker:
             self.actions.append("did not pull %s: %s" % (want.name, reason))
             self.context.progress("images: " + self.actions[-1])
         raise self._unpulled(want, reason)
+
+    def _refuse_remote_build(self, want: Want, step: Step) -> None:
+        """Refuse to build for a service on another machine: the packages would be for this one's architecture.
+
+        :raises PhaseError: podman is remote, and this step builds.
+        """
+        if step.source == "build" and shutil.which(self.podman.executable) and self.podman.remote():
+            raise PhaseError(
+                "%s_image: %s is not built with a remote podman (host_podman), whose machine may be of another kind "
+                "than this one; load it there with `podman load`, set %s_archive, or set %s_image to one that can be "
+                "pulled." % (want.component, want.own_name or want.name, want.component, want.component)
+            )
 
     def expect_builds(self, plans: Sequence[Sequence[Step]], images: Sequence[Mapping[str, Any]]) -> None:
         """Set how many builds the progress lines count to."""

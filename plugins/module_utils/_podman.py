@@ -19,6 +19,8 @@ from ansible_collections.kubernaut.integration.plugins.module_utils._phase impor
 
 #: Seconds that a podman call which only looks may take; storage locks held by a parallel build are waited for.
 LOOK_TIMEOUT = 60.0
+#: What podman says when it is only a client, and its service does not answer.
+UNREACHED = ("unable to connect", "failed to connect", "cannot connect")
 
 
 @dataclass(frozen=True)
@@ -40,13 +42,21 @@ class Answer:
         lines = [line.strip() for line in self.err.splitlines() if line.strip()]
         return lines[-1].replace("Error: ", "", 1) if lines else "exit status %d" % self.rc
 
+    @property
+    def unreached(self) -> bool:
+        """Whether podman is a client (``podman --remote``, podman machine) whose service does not answer."""
+        return self.rc != 0 and any(words in self.err.lower() for words in UNREACHED)
+
 
 class PodmanError(PhaseError):
     """A podman call failed that had to succeed."""
 
     def __init__(self, arguments: Sequence[str], answer: Answer) -> None:
         super().__init__(
-            "podman %s failed (exit status %d): %s" % (" ".join(arguments[:2]), answer.rc, answer.reason),
+            "host_podman: podman's service does not answer (%s); start it with `podman machine start` or `podman "
+            "system service`, or name another podman." % answer.reason
+            if answer.unreached
+            else "podman %s failed (exit status %d): %s" % (" ".join(arguments[:2]), answer.rc, answer.reason),
             rc=answer.rc,
             stderr=answer.err[-4000:],
         )
@@ -98,6 +108,10 @@ class Podman:
             raise PodmanError(arguments, answer)
         return answer.out
 
+    def remote(self) -> bool:
+        """Tell whether this podman is only a client, and its service may be on another machine."""
+        return self.call("info", "--format", "{{.Host.ServiceIsRemote}}").out.strip() == "true"
+
     def stream(self, *arguments: str, line: Callable[[str], None], timeout: float) -> Answer:
         """Run podman with :func:`stream`."""
         return stream([self.executable, *arguments], line=line, timeout=timeout)
@@ -117,7 +131,7 @@ class Podman:
             raise PodmanError(("inspect", *names), answer) from None
         if not isinstance(found, list):
             raise PodmanError(("inspect", *names), answer)
-        if answer.rc != 0 and not _only_absent(answer.err):
+        if answer.unreached or (answer.rc != 0 and not _only_absent(answer.err)):
             raise PodmanError(("inspect", *names), answer)
         return found
 

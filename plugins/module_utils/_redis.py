@@ -29,6 +29,8 @@ def client(options: Options, timeout: float) -> redis.Redis:
     from redis.backoff import NoBackoff
     from redis.retry import Retry
 
+    # Before 5 (Debian 12) there is no choice of protocols, and no such argument.
+    protocol: Dict[str, Any] = {} if int(redis.__version__.split(".", 1)[0]) < 5 else {"protocol": 2}
     return redis.Redis(
         host=options["redis_host"],
         port=options["redis_port"],
@@ -36,6 +38,6 @@ def client(options: Options, timeout: float) -> redis.Redis:
         socket_timeout=timeout,
         socket_connect_timeout=timeout,
         decode_responses=True,
-        protocol=2,
         retry=Retry(NoBackoff(), 0),  # the gate counts attempts itself
+        **protocol,
     )

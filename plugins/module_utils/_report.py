@@ -105,7 +105,9 @@ def variables(options: Options) -> Dict[str, Any]:
 
 def durations(marks: Sequence[Mapping[str, Any]]) -> List[Tuple[str, float]]:
     """Return what each phase took, in seconds, from the moments at which each one's last step ended."""
-    pairs = zip(marks, marks[1:])
+    # Not always in the chain's order: a role that is used alone brings its own images.
+    ordered = sorted(marks, key=lambda mark: float(mark["at"]))
+    pairs = zip(ordered, ordered[1:])
     return [(after["phase"], round(float(after["at"]) - float(before["at"]), 2)) for before, after in pairs]
 
 
@@ -137,6 +139,7 @@ def lines(options: Options, took: Sequence[Tuple[str, float]], files: Mapping[st
     text = ["", "%s on %s: %s" % (facts["stack"], facts["host"], options["proof"]), ""]
     text += ["  %-12s %-*s  %s" % (name, width, where, what) for name, where, what in rows]
     text += ["", "  " + "  ".join("%s %.2f s" % pair for pair in took)]
+    text += ["", *("  note: " + note for note in options["notes"])] if options["notes"] else []
     text += [
         "",
         "  point a suite at it   set -a; . %s; set +a" % files[ENV_FILE],
@@ -203,6 +206,7 @@ PHASE = Phase(
             "options": {"phase": _STR, "at": {"type": "float", "required": True}},
         },
         "variables": {"type": "dict", "default": {}},
+        "notes": {"type": "list", "elements": "str", "default": []},
         # The action front fills these in: the commands are the controller's.
         "verify_command": {"type": "str", "default": ""},
         "teardown_command": {"type": "str", "default": ""},

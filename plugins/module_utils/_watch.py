@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from typing import Any, Dict, List, Optional
 
@@ -23,7 +22,7 @@ class Watch:
 
     Called, it returns None while the container lives and is the one that it was at first, else a final observation.
     The process is looked at first, which costs nothing; podman is asked only when the process is gone or a gate is
-    about to open.
+    about to open. Where podman is remote, its processes are another machine's, and podman is asked each time.
 
     :param podman: how podman is called.
     :param name: the container's name.
@@ -68,7 +67,7 @@ class Watch:
         :param certain: ask podman even if the process is there, as a gate does before it opens.
         """
         state = self._first["State"]
-        if not certain and state["Running"] and os.path.exists("/proc/%d" % state["Pid"]):
+        if not certain and state["Running"] and _parent(state["Pid"]) == state.get("ConmonPid", -1):
             return None
         now = self._look()
         if now is None:
@@ -85,6 +84,18 @@ class Watch:
         answer = self._podman.call("logs", "--tail", str(LOG_LINES), self.name, timeout=5)
         lines = (answer.out + answer.err).splitlines()[-LOG_LINES:]
         return [_ANSI.sub("", line)[:LOG_WIDTH] for line in lines]
+
+
+def _parent(pid: int) -> Optional[int]:
+    """Return the parent of a process of this machine, or None when there is no such process.
+
+    Only a container's own process has podman's monitor for a parent: a process that merely has its number has not.
+    """
+    try:
+        with open("/proc/%d/stat" % pid, encoding="utf-8", errors="replace") as file:
+            return int(file.read().rpartition(")")[2].split()[1])
+    except OSError:
+        return None
 
 
 def _identity(container: Dict[str, Any]) -> Dict[str, Any]:

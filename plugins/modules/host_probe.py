@@ -19,9 +19,16 @@ description:
     (C($XDG_STATE_HOME/kubernaut-integration), by default C(~/.local/state/kubernaut-integration)) until the machine
     boots, or podman, the runtimes or the limits change. Where another OCI runtime has to be named, a script that calls
     podman with it lies beside that file.
+  - For a user who is not root, it first looks at what podman then needs (a runtime directory, subordinate ids, a
+    privileged C(newuidmap), C(/dev/net/tun), C(/dev/fuse) where fuse-overlayfs is configured) and stops before podman
+    is called when something is wrong, with one sentence and remedy each.
   - Installs nothing and changes no configuration of podman.
-  - Fails when the target does not run Linux, when there is too little disk space, and when no way of running a
-    container works and nothing is left to install that may help.
+  - A podman that is only the client of a service (C(podman --remote), podman machine) is not tried, because no program
+    of this machine may run there; the service's own configuration decides. What is tried is that the service sees the
+    state directory under the same name.
+  - Fails when the target does not run Linux and podman has no service that does, when its user cannot run containers,
+    when there is too little disk space, and when no way of running a container works and nothing is left to install
+    that may help.
 options:
   podman:
     description:
@@ -107,6 +114,22 @@ root:
   description: Whether the module ran as root.
   returned: success, and on failure because of O(required)
   type: bool
+sudo:
+  description: Whether there is a C(sudo) with which a user could install what is lacking.
+  returned: success, and on failure because of O(required)
+  type: bool
+notes:
+  description:
+    - What works less well than it could for a user who is not root, a sentence with its remedy each, such as the
+      storage driver vfs, limits that have no effect, or a stack that ends with the session. They are warnings, too.
+  returned: success, and on failure because of O(required)
+  type: list
+  elements: str
+problems:
+  description: What keeps a user who is not root from running containers, a sentence with its remedy each.
+  returned: on failure because of it
+  type: list
+  elements: str
 python:
   description: Python interpreter that executed the module, and so the one that needs the libraries.
   returned: success, and on failure because of O(required)
@@ -174,8 +197,14 @@ selinux:
   returned: success, and on failure because of O(required)
   type: bool
   sample: false
+remote:
+  description: Whether podman is only the client of a service, so that containers run on another machine. Its containers
+    are made of images that are present, archived or pulled; none is built.
+  returned: success, and on failure because of O(required)
+  type: bool
+  sample: false
 free_mib:
-  description: Directory -> free space in MiB, for the state directory and RV(storage).
+  description: Directory -> free space in MiB, for the state directory and, unless RV(remote), RV(storage).
   returned: success, and on failure because of O(required)
   type: dict
   sample:

@@ -127,6 +127,11 @@ options:
         on the controller in C(vars.json), which the commands in RV(lines) name.
     type: dict
     default: {}
+  notes:
+    description: Sentences about the machine that the summary repeats.
+    type: list
+    elements: str
+    default: []
   verify_command:
     description: Command that proves the stack again. The action plugin fills it in, whatever is given.
     type: str

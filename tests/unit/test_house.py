@@ -6,10 +6,13 @@ from __future__ import annotations
 
 import ast
 import importlib
+import os
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
+import ansible
 import pytest
 import yaml
 
@@ -78,6 +81,35 @@ def fragment_options(name: str) -> set[str]:
 @pytest.mark.parametrize("name", travelling_files())
 def test_file_for_managed_hosts_is_readable_for_the_oldest_python(name: str) -> None:
     ast.parse((ROOT / name).read_text(), filename=name, feature_version=PYTHON_FLOOR)
+
+
+def oldest_python() -> str | None:
+    """Return an interpreter of the oldest version that a managed host may have, where this machine has one."""
+    name = "python%d.%d" % PYTHON_FLOOR
+    versions = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
+    beside = versions.glob("%d.%d.*/bin/%s" % (*PYTHON_FLOOR, name))
+    for found in (shutil.which(name), *map(str, beside)):
+        # A shim of pyenv is there even where no version is chosen.
+        if found and subprocess.run([found, "-c", ""], capture_output=True, check=False).returncode == 0:
+            return found
+    return None
+
+
+def test_files_for_managed_hosts_can_be_imported_by_the_oldest_python(tmp_path: Path) -> None:
+    python = oldest_python()
+    if python is None:
+        pytest.skip("no Python %d.%d here" % PYTHON_FLOOR)
+    (tmp_path / "ansible").symlink_to(Path(ansible.__file__).parent)
+    names = [name.removesuffix(".py").replace("/", ".") for name in travelling_files()]
+    code = "import importlib, sys\nfor name in sys.argv[1:]:\n    importlib.import_module(name)\n"
+    done = subprocess.run(
+        [python, "-I", "-c", "import sys; sys.path[:0] = %r\n%s" % ([str(tmp_path), str(ROOT / ".collections")], code)]
+        + ["ansible_collections.kubernaut.integration." + name for name in names],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("name", sorted(str(path.relative_to(PLUGINS)) for path in PLUGINS.glob("module_utils/*.py")))

@@ -55,6 +55,64 @@ def test_closing_lines_of_pytest_are_added_up(runner: ModuleType, output: str, c
     assert str(runner.count_pytest_lines(output)) == counted
 
 
+PLAY = """\
+TASK [kubernaut.integration.redis : Check what Redis is asked to be] ****
+ok: [localhost]
+TASK [Try] ****
+fatal: [localhost]: FAILED! =>
+    msg: it may fail
+...ignoring
+TASK [Check the input] ****
+fatal: [localhost]: FAILED! =>
+    msg: 'redis_memory: ''64x'' is not a size'
+
+PLAY RECAP ****
+localhost : ok=12
+TASK [Take it down] ****
+fatal: [localhost]: FAILED! =>
+    msg: a consequence
+"""
+NESTED = """\
+TASK [Let its author prepare it] ****
+fatal: [localhost]: FAILED! =>
+    cmd: molecule converge
+    stdout: |-
+        TASK [Write] ****
+        fatal: [localhost]: FAILED! =>
+            msg: Status code was 400
+
+        PLAY RECAP ****
+"""
+PYTEST = """\
+______ test_it ______
+    def test_it():
+>       assert 1 == 2
+E       assert 1 == 2
+E        +  where 1
+
+FAILED tests/test_it.py::test_it
+"""
+
+
+@pytest.mark.parametrize(
+    ("output", "first", "last"),
+    [
+        (PLAY, "TASK [Check the input]", "    msg: 'redis_memory: ''64x'' is not a size'"),
+        (NESTED, "TASK [Write]", "    msg: Status code was 400"),
+        (PYTEST, "test_it", "E        +  where 1"),
+    ],
+)
+def test_the_first_cause_is_found_in_front_of_its_consequences(
+    runner: ModuleType, output: str, first: str, last: str
+) -> None:
+    cause = runner.first_cause(output)
+    assert (cause[0], cause[-1]) == (first, last)
+
+
+def test_a_good_run_has_no_cause(runner: ModuleType) -> None:
+    assert runner.first_cause("TASK [Try] ****\nok: [localhost]\nPLAY RECAP ****\n") == []
+
+
 def stage_that_calls(*argv: str) -> Callable[[Any], None]:
     def run(job: Any) -> None:
         job.call(*argv)

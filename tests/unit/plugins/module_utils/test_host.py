@@ -9,14 +9,16 @@ import json
 import os
 import stat
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ansible_collections.kubernaut.integration.plugins.module_utils import _host
+from ansible_collections.kubernaut.integration.plugins.module_utils import _host, _rootless
 from ansible_collections.kubernaut.integration.plugins.module_utils._host import Way, family, needs, ways, wrapper
 from ansible_collections.kubernaut.integration.plugins.module_utils._phase import LIBRARIES, Context, PhaseError
+from ansible_collections.kubernaut.integration.plugins.module_utils._podman import Answer
 
 
 def test_users_own_configuration_is_tried_first() -> None:
@@ -57,12 +59,14 @@ def test_family(os_release: str, wanted: str) -> None:
 
 @pytest.mark.parametrize("distribution", sorted(_host.PACKAGES))
 def test_every_need_has_a_package(distribution: str) -> None:
-    wanted = {*needs(False, False), *needs(True, True), *LIBRARIES, "runc"}
+    networks = {*needs(False, True, "slirp4netns"), *needs(False, True, "pasta")}
+    wanted = {*needs(False, False), *needs(True, True), *networks, *LIBRARIES, "runc"}
     assert wanted <= set(_host.PACKAGES[distribution])
 
 
 def test_needs_without_root_are_more() -> None:
-    assert {*needs(False, True)} - {*needs(True, True)} == {"newuidmap", "slirp4netns"}
+    assert {*needs(False, True)} - {*needs(True, True)} == {"newuidmap"}
+    assert {*needs(False, True, "pasta")} - {*needs(True, True)} == {"newuidmap", "pasta"}
 
 
 def test_libraries_of_a_virtual_environment_are_not_the_package_managers(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,9 +81,24 @@ def test_missing_helper_is_lacking(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [name for name, there in needs(True, True).items() if not there] == ["netavark"]
 
 
-def test_pasta_does_what_slirp4netns_does(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_host, "_helper", lambda name: name == "pasta")
-    assert needs(False, True)["slirp4netns"]
+@pytest.mark.parametrize(
+    ("version", "there", "configured", "network"),
+    [
+        ("4.3.1", ["pasta"], "", "slirp4netns"),
+        ("4.9.4", [], "", "slirp4netns"),
+        ("5.4.2", [], "", "pasta"),
+        ("5.4.2", ["slirp4netns"], "", "pasta"),
+        ("5.4.2", ["slirp4netns"], "slirp4netns", "slirp4netns"),
+        ("5.4.2", ["slirp4netns", "pasta"], "slirp4netns", "pasta"),
+        ("10.0.0-dev", [], "", "pasta"),
+    ],
+)
+def test_network_of_a_user_follows_from_podmans_version(
+    monkeypatch: pytest.MonkeyPatch, version: str, there: list[str], configured: str, network: str
+) -> None:
+    monkeypatch.setattr(_host, "_helper", lambda name: name in there)
+    monkeypatch.setattr(_host.Podman, "call", lambda *_arguments: Answer(0, configured + "\n", ""))
+    assert _host.rootless_network(_host.Podman(), version) == network
 
 
 def test_wrapper_passes_everything_on(tmp_path: Path) -> None:
@@ -179,7 +198,8 @@ def test_runtime_that_has_to_be_named_travels_in_a_script(machine: Path) -> None
 def test_second_look_starts_no_container(machine: Path) -> None:
     first = _host.run(OPTIONS, Context())
     (machine.parent / "calls").unlink()
-    assert _host.run(OPTIONS, Context()) == first
+    # Free space moves by itself.
+    assert {**_host.run(OPTIONS, Context()), "free_mib": None} == {**first, "free_mib": None}
     assert calls(machine) == ["--version"]
 
 
@@ -233,6 +253,85 @@ def test_no_way_says_what_each_way_said(machine: Path, monkeypatch: pytest.Monke
     first, *each = failure.value.message.splitlines()
     assert first.startswith("podman cannot run any container on this machine: crun: no such thing")
     assert len(each) == len(list(ways(["crun", "runc"], 1, 1)))
+
+
+@pytest.mark.parametrize(
+    ("evidence", "first"),
+    [
+        ("Failed to open() /dev/net/tun: Permission denied\nFailed to set up tap", "/dev/net/tun is missing or closed"),
+        ("fuse: device not found, try 'modprobe fuse' first", "/dev/fuse is missing"),
+        ("failed to mount runtime directory for rootless netns: no such file", "the runtime directory cannot be used"),
+        ("connection refused", "the last line. See below"),
+    ],
+)
+def test_no_way_puts_the_next_action_first(evidence: str, first: str) -> None:
+    """The first line was the last way's symptom, and the cause stood somewhere below."""
+    error = _host.NoWayError(["default no limits: the last line"] * 2, ["nothing", evidence])
+    assert error.message.startswith("podman cannot run any container on this machine: " + first)
+    assert "the last line" in error.message.splitlines()[0]
+
+
+def test_known_cause_is_not_taken_for_a_missing_runtime(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A storage.conf that contradicts what podman has was answered with "This machine lacks runc"."""
+    monkeypatch.setattr(_host, "_helper", lambda _name: False)
+    text = 'User-selected graph driver "overlay" overwritten by graph driver "vfs" from database'
+    error = _host.NoWayError(["default no limits: vfs driver does not support"], [text])
+    assert _host.helps(error.said) == []
+    assert "podman system reset" in error.message.splitlines()[0]
+
+
+@pytest.fixture(name="user")
+def _user(machine: Path, monkeypatch: pytest.MonkeyPatch) -> _rootless.User:
+    """The machine's user is not root, and everything is there for it."""
+    user = _rootless.User(
+        1000, "tester", "/run/user/1000", 1000, 65536, 65536, (), dict.fromkeys(("/dev/net/tun",), ""), None
+    )
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(_rootless, "look_at_user", lambda: user)
+    return user
+
+
+def test_user_without_a_runtime_directory_is_refused_before_podman_is_called(
+    machine: Path, user: _rootless.User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_rootless, "look_at_user", lambda: replace(user, runtime_owner=None, subuids=0))
+    for probe, others in ((True, 1), (False, 0)):
+        with pytest.raises(PhaseError, match=r"\AXDG_RUNTIME_DIR: ") as failure:
+            _host.run({**OPTIONS, "probe": probe}, Context())
+        assert len(failure.value.message.splitlines()) == 1 + others
+    assert not (machine.parent / "calls").exists()
+
+
+def test_what_only_running_needs_does_not_keep_from_removing(
+    machine: Path, user: _rootless.User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_rootless, "look_at_user", lambda: replace(user, subuids=0))
+    assert _host.run({**OPTIONS, "probe": False}, Context())["podman"] == str(machine)
+
+
+def test_limits_that_are_ignored_are_said_aloud(machine: Path, user: _rootless.User) -> None:
+    script = machine.read_text()
+    warns = 'echo "Resource limits are not supported and ignored on cgroups V1 rootless systems" >&2'
+    machine.write_text(script.replace('  "--runtime runc run"*) ;;', '  "--runtime runc run"*) %s ;;' % warns))
+    first = _host.run(OPTIONS, Context())
+    assert (first["runtime"], first["limits"]) == ("runc", False)
+    assert first["notes"] == first["warnings"]
+    assert "not limited" in first["notes"][0]
+    assert _host.run(OPTIONS, Context())["notes"] == first["notes"]
+
+
+def test_root_has_no_notes(machine: Path) -> None:
+    result = _host.run(OPTIONS, Context())
+    if result["root"]:
+        assert result["notes"] == []
+        assert "warnings" not in result
+
+
+def test_other_storage_configuration_asks_anew(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("CONTAINERS_STORAGE_CONF", str(tmp_path / "storage.conf"))
+    first = _host._fingerprint("4.3.1", [])
+    (tmp_path / "storage.conf").write_text('[storage]\ndriver = "overlay"\n')
+    assert _host._fingerprint("4.3.1", []) != first
 
 
 @pytest.mark.parametrize(

@@ -319,7 +319,7 @@ class Container(FakePodman):
             "Id": "1",
             "RestartCount": 0,
             "HostConfig": {"PortBindings": {"5432/tcp": [{"HostIp": "127.0.0.1", "HostPort": "15443"}]}},
-            "State": {"Running": True, "Pid": 1, "StartedAt": "then", "ExitCode": 0, **state},
+            "State": {"Running": True, "Pid": 1, "ConmonPid": 0, "StartedAt": "then", "ExitCode": 0, **state},
         }
 
     def inspect(self, *names: str, kind: str = "all") -> list[dict[str, Any]]:
@@ -384,13 +384,24 @@ def test_container_that_is_not_there_is_not_waited_for() -> None:
 
 
 def test_watch_asks_podman_only_when_the_process_is_gone_or_it_must_be_certain() -> None:
-    podman = Container()  # pid 1 is always there
+    podman = Container()  # pid 1 is always there, and has no parent
     watch = _watch.Watch(podman, "c")
     asked = len(podman.calls)
     assert watch(False) is None
     assert len(podman.calls) == asked
     assert watch(True) is None
     assert len(podman.calls) == asked + 1
+
+
+def test_watch_is_not_taken_in_by_a_process_of_another_machine_with_the_same_number() -> None:
+    """A remote podman's container died, and a process here went on with its number."""
+    podman = Container(ConmonPid=4711)
+    watch = _watch.Watch(podman, "c")
+    assert watch(False) is None
+    podman.become(Running=False, ExitCode=137)
+    seen = watch(False)
+    assert seen is not None
+    assert seen.state == "exited"
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,7 @@ def _options(tmp_path: Path) -> dict[str, Any]:
         "verify_command": "make verify",
         "teardown_command": "make teardown",
         "variables": {},
+        "notes": [],
     }
 
 
@@ -125,6 +126,7 @@ def test_json_holds_what_stays_the_same(options: dict[str, Any], tmp_path: Path)
         ([("a", 1.0)], []),
         ([("a", 1.0), ("b", 2.5)], [("b", 1.5)]),
         ([("a", 1.0), ("b", 2.5), ("c", 2.504)], [("b", 1.5), ("c", 0.0)]),
+        ([("a", 1.0), ("images", 4.0), ("postgres", 2.5)], [("postgres", 1.5), ("images", 1.5)]),
     ],
 )
 def test_durations(marks: list[tuple[str, float]], took: list[tuple[str, float]]) -> None:
