@@ -74,7 +74,7 @@ HELP: Sequence[Tuple[str, str]] = (("nft", "nft"), ("netavark", "iptables"), (""
 #: Limits that every machine grants, for those that refuse even their own hard limits to a container.
 MODEST = 1024
 #: Raised when what is remembered of a machine changes its shape.
-FORMAT = 3
+FORMAT = 4
 #: What podman asks for where nothing limits it.
 MOST_FILES = 1048576
 
@@ -275,7 +275,7 @@ def find_way(podman: Podman, runtimes: Sequence[str], home: str) -> Way:
     raise NoWayError(said, evidence)
 
 
-def _fingerprint(podman_version: str, runtimes: Sequence[str]) -> str:
+def _fingerprint(executable: str, version: str, runtimes: Sequence[str]) -> str:
     """What the answer of :func:`find_way` depends on, as a hash; a reboot or an upgrade asks anew."""
     with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
         boot = file.read().strip()
@@ -283,7 +283,9 @@ def _fingerprint(podman_version: str, runtimes: Sequence[str]) -> str:
         capabilities = [line for line in file if line.startswith("CapBnd")]
     limits = [resource.getrlimit(limit) for limit in (resource.RLIMIT_NOFILE, resource.RLIMIT_NPROC)]
     configuration = [os.environ.get("CONTAINERS_CONF", ""), _storage_configuration()]
-    return digest([FORMAT, podman_version, list(runtimes), boot, os.geteuid(), capabilities, limits, configuration])
+    return digest(
+        [FORMAT, executable, version, list(runtimes), boot, os.geteuid(), capabilities, limits, configuration]
+    )
 
 
 def _storage_configuration() -> str:
@@ -346,13 +348,14 @@ def run(options: Options, context: Context) -> Result:
     root = os.geteuid() == 0
     podman = Podman(options["podman"] or shutil.which("podman") or "podman")
     there = bool(options["podman"]) or _helper("podman")
+    user = _user(root, options["probe"])
     remote = _remote.service(podman, options["podman"]) if there else None
     if not remote and not sys.platform.startswith("linux"):
         raise PhaseError(
             "This machine runs %s; a stack needs Linux: run the playbook against a Linux host, or set host_podman to a "
             "podman with a service on Linux, such as podman machine's." % platform.system()
         )
-    user = None if root or remote else _rootless.look_at_user()
+    user = None if remote else user
     if user:
         check_user(user, options["probe"])
     version = podman.must("--version").split()[-1] if there else ""
@@ -423,6 +426,16 @@ def check_user(user: _rootless.User, probe: bool) -> None:
         raise PhaseError("\n  also: ".join(problems), problems=problems)
 
 
+def _user(root: bool, probe: bool) -> Optional[_rootless.User]:
+    """Look at a user who is not root; one without a runtime directory is refused before podman's first call."""
+    if root or not sys.platform.startswith("linux"):
+        return None
+    user = _rootless.look_at_user()
+    if not _rootless.client() and _rootless.runtime_problem(user):
+        check_user(user, probe)
+    return user
+
+
 def _ask_podman(
     podman: Podman, version: str, options: Options, context: Context, home: str, runtimes: Sequence[str]
 ) -> Dict[str, Any]:
@@ -432,7 +445,7 @@ def _ask_podman(
     # No team can be called so: the names of stacks begin with a letter.
     directory = os.path.join(home, "_machine")
     cache = os.path.join(directory, "podman.json")
-    fingerprint = _fingerprint(version, runtimes)
+    fingerprint = _fingerprint(executable, version, runtimes)
     known = _recall(cache, fingerprint)
     if known is None:
         if context.check or not options["probe"]:

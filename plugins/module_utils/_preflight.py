@@ -12,7 +12,7 @@ from typing import Any, Dict, List, Mapping, Sequence
 
 from ansible.module_utils.parsing.convert_bool import boolean
 
-from ansible_collections.kubernaut.integration.plugins.module_utils import _ports
+from ansible_collections.kubernaut.integration.plugins.module_utils import _ports, _rootless
 from ansible_collections.kubernaut.integration.plugins.module_utils._partitions import parse_today
 from ansible_collections.kubernaut.integration.plugins.module_utils._phase import (
     Context,
@@ -187,6 +187,7 @@ def run(options: Options, context: Context) -> Result:  # noqa: ARG001 - every p
     occupied = [(entry, address) for entry in ports for address in _ports.taken(entry["port"])]
     ours: Dict[int, str] = {}
     if occupied and options["containers"] and shutil.which(options["podman"]):  # without podman, none is ours
+        _rootless.demand_runtime_directory()
         ours = published(Podman(options["podman"]).inspect(*options["containers"], kind="container"), options["stack"])
     for entry, address in occupied:
         if entry["port"] not in ours or address != "127.0.0.1":
@@ -244,26 +245,11 @@ PHASE = Phase(
             "options": {**_NAMED_VALUE, "choices": {"type": "list", "elements": "str", "required": True}},
         },
         "alternatives": {"type": "list", "elements": "dict", "default": [], "options": _NAMED_VALUE},
-        "dates": {
-            "type": "list",
-            "elements": "dict",
-            "default": [],
-            "options": _NAMED_VALUE,
-        },
+        "dates": {"type": "list", "elements": "dict", "default": [], "options": _NAMED_VALUE},
         # Checked by the action front, because the files lie on the controller.
         "migrations": {"type": "path"},
-        "identifiers": {
-            "type": "list",
-            "elements": "dict",
-            "default": [],
-            "options": _NAMED_VALUE,
-        },
-        "sizes": {
-            "type": "list",
-            "elements": "dict",
-            "default": [],
-            "options": _NAMED_VALUE,
-        },
+        "identifiers": {"type": "list", "elements": "dict", "default": [], "options": _NAMED_VALUE},
+        "sizes": {"type": "list", "elements": "dict", "default": [], "options": _NAMED_VALUE},
         "paths": {
             "type": "list",
             "elements": "dict",

@@ -16,10 +16,8 @@ from typing import Any, Dict, Mapping, Optional
 
 from ansible_collections.kubernaut.integration.plugins.module_utils._phase import PhaseError
 from ansible_collections.kubernaut.integration.plugins.module_utils._podman import Podman, PodmanError
+from ansible_collections.kubernaut.integration.plugins.module_utils._rootless import REMOTE
 from ansible_collections.kubernaut.integration.plugins.module_utils._state import make_private
-
-#: Variables that make a client of any podman.
-_NAMES = ("CONTAINER_HOST", "CONTAINER_CONNECTION")
 
 
 def may_be_remote(named: str, environment: Mapping[str, str], system: str) -> bool:
@@ -28,7 +26,7 @@ def may_be_remote(named: str, environment: Mapping[str, str], system: str) -> bo
     :param named: ``host_podman``.
     :param system: as ``sys.platform`` has it.
     """
-    return bool(named or any(map(environment.get, _NAMES)) or not system.startswith("linux"))
+    return bool(named or any(map(environment.get, REMOTE)) or not system.startswith("linux"))
 
 
 def service(podman: Podman, named: str) -> Optional[Dict[str, Any]]:

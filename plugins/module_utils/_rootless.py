@@ -15,6 +15,7 @@ import re
 import shutil
 import stat
 import subprocess
+import sys
 from dataclasses import dataclass
 from typing import Any, List, Mapping, Optional, Sequence, Tuple
 
@@ -25,6 +26,8 @@ LEAST_IDS = 1002
 #: Native overlay mounts of users came with this kernel; before it, fuse-overlayfs is needed.
 NATIVE_OVERLAY = (5, 11)
 TUN, FUSE = "/dev/net/tun", "/dev/fuse"
+#: Variables that make a client of any podman.
+REMOTE = ("CONTAINER_HOST", "CONTAINER_CONNECTION")
 #: Where systemd-logind says which users it keeps running without a session.
 LOGIND, LINGER = "/run/systemd/users", "/var/lib/systemd/linger"
 
@@ -147,6 +150,23 @@ def runtime_problem(user: User) -> str:
             make,
         )
     return ""
+
+
+def client() -> bool:
+    """Tell whether the environment makes a client of any podman, which keeps nothing in a runtime directory."""
+    return any(map(os.environ.get, REMOTE))
+
+
+def demand_runtime_directory() -> None:
+    """Refuse a user without a runtime directory before podman is called for the first time.
+
+    :raises PhaseError: the directory is missing, or somebody else's.
+    """
+    if os.geteuid() == 0 or not sys.platform.startswith("linux") or client():
+        return
+    problem = runtime_problem(look_at_user())
+    if problem:
+        raise PhaseError(problem, problems=[problem])
 
 
 def problems(user: User) -> List[str]:

@@ -233,8 +233,7 @@ def _present(options: Options, context: Context, podman: Podman, directory: str)
         done.append("%s network %s" % ("would create" if context.check else "created", options["network"]))
         if not context.check:
             _create_network(podman, options["name"], options["network"])
-    owner = options["owner"] or {"host": "", "pid": 0}
-    run_label = "%s pid %d" % (time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), owner["pid"])
+    run_label = "%s pid %d" % (time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), options["owner"]["pid"])
     return {"changed": bool(done), "actions": done, "found": found, "run": run_label}
 
 

@@ -68,7 +68,7 @@ options:
   owner:
     description: The process that holds the lock. The action plugin fills it in, whatever is given.
     type: dict
-    suboptions:
+    suboptions: &owner
       host:
         description: Name of the controller.
         type: str
@@ -88,23 +88,7 @@ options:
   dead_owner:
     description: An owner that the controller knows to have ended. The action plugin fills it in, whatever is given.
     type: dict
-    suboptions:
-      host:
-        description: Name of the controller.
-        type: str
-        required: true
-      boot:
-        description: Boot and process namespace of the controller; empty when it has no C(/proc).
-        type: str
-        required: true
-      pid:
-        description: Process id on the controller.
-        type: int
-        required: true
-      started:
-        description: When that process started, in clock ticks since the boot.
-        type: int
-        required: true
+    suboptions: *owner
   stop_timeout:
     description: >-
       Seconds that each container has for a clean stop before it is killed. DataStorage waits 5 seconds before it

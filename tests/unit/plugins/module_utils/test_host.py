@@ -144,12 +144,12 @@ def test_recall(tmp_path: Path, text: str, known: bool) -> None:
 
 def test_fingerprint_changes_with_what_the_answer_depends_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CONTAINERS_CONF", raising=False)
-    first = _host._fingerprint("4.3.1", ["crun"])
-    assert _host._fingerprint("4.3.1", ["crun"]) == first
-    assert _host._fingerprint("5.4.2", ["crun"]) != first
-    assert _host._fingerprint("4.3.1", ["crun", "runc"]) != first
+    first = _host._fingerprint("podman", "4.3.1", ["crun"])
+    assert _host._fingerprint("podman", "4.3.1", ["crun"]) == first
+    assert _host._fingerprint("podman", "5.4.2", ["crun"]) != first
+    assert _host._fingerprint("podman", "4.3.1", ["crun", "runc"]) != first
     monkeypatch.setenv("CONTAINERS_CONF", "/somewhere")
-    assert _host._fingerprint("4.3.1", ["crun"]) != first
+    assert _host._fingerprint("podman", "4.3.1", ["crun"]) != first
 
 
 INFO = {
@@ -329,9 +329,9 @@ def test_root_has_no_notes(machine: Path) -> None:
 
 def test_other_storage_configuration_asks_anew(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("CONTAINERS_STORAGE_CONF", str(tmp_path / "storage.conf"))
-    first = _host._fingerprint("4.3.1", [])
+    first = _host._fingerprint("podman", "4.3.1", [])
     (tmp_path / "storage.conf").write_text('[storage]\ndriver = "overlay"\n')
-    assert _host._fingerprint("4.3.1", []) != first
+    assert _host._fingerprint("podman", "4.3.1", []) != first
 
 
 @pytest.mark.parametrize(

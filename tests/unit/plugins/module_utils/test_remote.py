@@ -122,9 +122,22 @@ def test_helpers_of_the_network_are_the_services(make: Make, monkeypatch: pytest
     assert _host.run({**OPTIONS, "podman": make().executable}, Context())["lacking"] == ["psycopg", "redis", "yaml"]
 
 
+USER = _rootless.User(
+    uid=1000,
+    name="tester",
+    runtime="/run/user/1000",
+    runtime_owner=1000,
+    subuids=0,
+    subgids=0,
+    unprivileged=(),
+    devices={_rootless.TUN: "No such file or directory", _rootless.FUSE: ""},
+    lingers=None,
+)
+
+
 def test_what_a_user_lacks_here_is_nothing_to_the_service(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.geteuid", lambda: 1000)
-    monkeypatch.setattr(_rootless, "look_at_user", lambda: pytest.fail("not to be looked at"))
+    monkeypatch.setattr(_rootless, "look_at_user", lambda: USER)
     assert _host.run({**OPTIONS, "podman": make().executable}, Context())["remote"]
 
 

@@ -214,3 +214,29 @@ def test_ids_need_no_directory_service(monkeypatch: pytest.MonkeyPatch, tmp_path
     file = tmp_path / "subuid"
     file.write_text("tester:100000:65536\n")
     assert _rootless._ids(str(file), "tester", 1000) == 65536
+
+
+@pytest.mark.parametrize(
+    ("uid", "runtime", "environment", "refused"),
+    [
+        (1000, None, {}, True),
+        (1000, 0, {}, True),
+        (1000, 1000, {}, False),
+        (0, None, {}, False),
+        (1000, None, {"CONTAINER_HOST": "unix:///run/podman.sock"}, False),
+    ],
+)
+def test_podman_is_not_called_without_a_runtime_directory(
+    monkeypatch: pytest.MonkeyPatch, uid: int, runtime: int | None, environment: dict[str, str], refused: bool
+) -> None:
+    monkeypatch.setattr(_rootless.os, "geteuid", lambda: uid)
+    monkeypatch.setattr(_rootless, "look_at_user", lambda: replace(GOOD, uid=uid, runtime_owner=runtime))
+    for name in _rootless.REMOTE:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    if not refused:
+        _rootless.demand_runtime_directory()
+        return
+    with pytest.raises(PhaseError, match=r"^XDG_RUNTIME_DIR: "):
+        _rootless.demand_runtime_directory()
