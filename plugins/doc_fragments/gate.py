@@ -20,6 +20,12 @@ options:
       - Empty when the service does not run in a container of this host.
     type: str
     default: ''
+  stable_for:
+    description: >-
+      Seconds for which the service must stay ready after it first was, without its container ending. They come on top
+      of O(timeout).
+    type: float
+    default: 0.0
   podman:
     description: Podman executable.
     type: str

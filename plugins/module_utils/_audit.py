@@ -16,10 +16,11 @@ import time
 import uuid
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 from urllib.parse import urlencode
 
 from ansible_collections.kubernaut.integration.plugins.module_utils import _gate, _http
+from ansible_collections.kubernaut.integration.plugins.module_utils._causes import POSTGRES, UNKNOWN, Evidence, explain
 from ansible_collections.kubernaut.integration.plugins.module_utils._phase import (
     Context,
     Options,
@@ -176,16 +177,40 @@ CONTRACTS: Mapping[str, Contract] = {
     ),
 }
 
+
+class Finding(NamedTuple):
+    """A cause by its id, and in words with the next action."""
+
+    id: str
+    text: str
+
+
 #: SQLSTATE of the probe's own insert -> what it means for the service and what to do.
-SQL_CAUSES: Mapping[str, str] = {
-    "42P01": "the table audit_events does not exist; apply the migrations (role kubernaut.integration.migrations)",
-    "23514": "no partition of audit_events takes {date}; create it (role kubernaut.integration.migrations)",
-    "42703": "audit_events lacks a column of contract {contract}: its schema is another one; reset the database",
-    "42501": "{user} may not write to audit_events: it belongs to another role; reset the database",
-    "25006": "PostgreSQL is read-only: it is in recovery or default_transaction_read_only is on",
-    "57014": "another session holds a lock on audit_events; end it (pg_stat_activity names it)",
-    "53100": "PostgreSQL has no disk space left: free some on its volume",
+SQL_CAUSES: Mapping[str, Finding] = {
+    "42P01": Finding(
+        "schema-missing",
+        "the table audit_events does not exist; apply the migrations (role kubernaut.integration.migrations)",
+    ),
+    "23514": Finding(
+        "partition-missing",
+        "no partition of audit_events takes {date}; create it (role kubernaut.integration.migrations)",
+    ),
+    "42703": Finding(
+        "schema-generation",
+        "audit_events lacks a column of contract {contract}: its schema is another one; reset the database",
+    ),
+    "42501": Finding(
+        "table-permission", "{user} may not write to audit_events: it belongs to another role; reset the database"
+    ),
+    "25006": Finding(
+        "postgres-read-only", "PostgreSQL is read-only: it is in recovery or default_transaction_read_only is on"
+    ),
+    "57014": Finding(
+        "table-locked", "another session holds a lock on audit_events; end it (pg_stat_activity names it)"
+    ),
+    "53100": Finding("disk-full", "PostgreSQL has no disk space left: free some on its volume"),
 }
+_REFUSED = Finding("insert-refused", "PostgreSQL refuses the insert")
 
 
 @dataclass
@@ -365,12 +390,15 @@ def _short(value: Any) -> str:
     return text if len(text) <= 160 else text[:160] + "..."
 
 
-def _failure(cause: str, evidence: Sequence[str] = ()) -> PhaseError:
-    """Return the failure whose first line is ``cause``, with bounded evidence below it."""
+def _failure(cause: str, text: str, evidence: Sequence[str] = ()) -> PhaseError:
+    """Return the failure whose first line is ``text``, with bounded evidence below it.
+
+    :param cause: id of the cause.
+    """
     lines = [" ".join(line.split())[:EVIDENCE_WIDTH] for line in evidence if line]
     left = len(lines) - EVIDENCE_LINES
     shown = lines[:EVIDENCE_LINES] + (["... and %d more" % left] if left > 0 else [])
-    return PhaseError("\n".join([" ".join(cause.split()), *("  " + line for line in shown)]))
+    return PhaseError("\n".join([" ".join(text.split()), *("  " + line for line in shown)]), cause=cause)
 
 
 def _reason(error: Exception) -> str:
@@ -423,6 +451,7 @@ class Verifier:
             entries = self.queued()
         if entries:
             raise _failure(
+                "queued-twice",
                 "DataStorage answered 201, but %d entries of the DLQ carry these events: it wrote them twice or lost"
                 " its database in between; read its log." % len(entries),
                 [_last_error(entry) for entry in entries],
@@ -443,18 +472,22 @@ class Verifier:
         except _http.HttpRefusedError as error:
             self.posted = self.in_doubt = False
             raise _failure(
+                "datastorage-away",
                 "DataStorage does not listen on %s: it is stopped or was never started; read its container's log."
                 % self.service,
                 [str(error)],
             ) from error
         except _http.HttpTimeoutError as error:
+            found = self.diagnosis()
             raise _failure(
+                found.id,
                 "DataStorage took the batch and did not answer within %.0f s: %s"
-                % (self.contract.write_timeout, self.diagnosis()),
+                % (self.contract.write_timeout, found.text),
                 [str(error)],
             ) from error
         except _http.HttpBrokenError as error:
             raise _failure(
+                "wrong-service",
                 "What answers on %s broke off or is no DataStorage: read its container's log." % self.service,
                 [str(error)],
             ) from error
@@ -467,6 +500,7 @@ class Verifier:
         self.proof.written = min(len(set(ids)), len(self.events))
         if len(ids) != len(self.events) or len(set(ids)) != len(ids):
             raise _failure(
+                "wrong-contract",
                 "DataStorage answered 201, but not with %d distinct event ids: it is not of contract %s."
                 % (len(self.events), self.options["contract"]),
                 ["expected %d ids, got %d, %d of them distinct" % (len(self.events), len(ids), len(set(ids)))],
@@ -477,26 +511,35 @@ class Verifier:
         said = "DataStorage said: %d %s" % (response.status, problem(response))
         if response.status == 202:
             entries = self.queued()
-            cause = "The events are queued in the DLQ, not in PostgreSQL: %s" % self.diagnosis()
-            return _failure(cause, [said, *("last_error: " + _last_error(entry) for entry in entries)])
+            found = self.diagnosis()
+            text = "The events are queued in the DLQ, not in PostgreSQL: %s" % found.text
+            return _failure(found.id, text, [said, *("last_error: " + _last_error(entry) for entry in entries)])
         if response.status >= 500:
-            return _failure("DataStorage could not write the events: %s" % self.diagnosis(), [said])
+            found = self.diagnosis()
+            return _failure(found.id, "DataStorage could not write the events: %s" % found.text, [said])
         if response.status == 400:
             skew = self.clock_skew()
             if "timestamp" in said or (skew is not None and abs(skew) > SKEW_TOLERANCE):
-                cause = "DataStorage refused the events' time: set the clocks right, in podman's machine, too."
-            else:
-                cause = (
-                    "DataStorage refused the events: it is not of contract %s, or stricter." % self.options["contract"]
+                found = Finding(
+                    "clock-skew",
+                    "DataStorage refused the events' time: set the clocks right, in podman's machine, too.",
                 )
-            return _failure(cause, [said, "PostgreSQL's clock: " + ("unknown" if skew is None else "%+.1f s" % skew)])
+            else:
+                found = Finding(
+                    "wrong-contract",
+                    "DataStorage refused the events: it is not of contract %s, or stricter." % self.options["contract"],
+                )
+            clock = "PostgreSQL's clock: " + ("unknown" if skew is None else "%+.1f s" % skew)
+            return _failure(found.id, found.text, [said, clock])
         if response.status in (401, 403):
             return _failure(
+                "token-wanted",
                 "DataStorage asks for a token, which contract %s does not know: use the image of this contract."
                 % self.options["contract"],
                 [said],
             )
         return _failure(
+            "wrong-service",
             "What answers on %s takes no audit events: is it DataStorage, and of contract %s?"
             % (self.service, self.options["contract"]),
             [said],
@@ -530,14 +573,20 @@ class Verifier:
         # Newest first is the contract; turned round, it is the order in which they were sent.
         self.proof.read_http, lines = compare(self.events, found[::-1], self.proof.event_ids)
         if not verdict.ready:
-            cause = "DataStorage acknowledged %d events with 201 but does not give them back: " % self.proof.written
-            if verdict.last.state == "total":
-                cause += "it reads another database than it writes, or wrote them twice."
-            else:
-                cause += self.diagnosis()
-            raise _failure(cause, ["after %.1f s: %s" % (verdict.elapsed, verdict.last.detail)])
+            found_out = (
+                Finding("reads-elsewhere", "it reads another database than it writes, or wrote them twice.")
+                if verdict.last.state == "total"
+                else self.diagnosis()
+            )
+            text = "DataStorage acknowledged %d events with 201 but does not give them back: %s"
+            raise _failure(
+                found_out.id,
+                text % (self.proof.written, found_out.text),
+                ["after %.1f s: %s" % (verdict.elapsed, verdict.last.detail)],
+            )
         if lines:
             raise _failure(
+                "wrong-contract",
                 "DataStorage gave back other events than it was given: its contract or its schema is not %s."
                 % self.options["contract"],
                 lines,
@@ -565,14 +614,17 @@ class Verifier:
         except errors.UndefinedTable:
             rows = []
         except Error as error:
+            found = self.diagnosis()
             raise _failure(
-                "The events could not be read from PostgreSQL at %s: %s" % (self.database, self.diagnosis()),
+                found.id,
+                "The events could not be read from PostgreSQL at %s: %s" % (self.database, found.text),
                 [_reason(error)],
             ) from error
         if not rows:
             raise _failure(
+                "other-database",
                 "DataStorage gave the events back, but database %s at %s has none of them: the service is connected to"
-                " another database; compare its config.yaml." % (self.options["postgres_database"], self.database)
+                " another database; compare its config.yaml." % (self.options["postgres_database"], self.database),
             )
         self.proof.read_sql, lines = compare(self.events, rows, self.proof.event_ids)
         shifted = []
@@ -582,9 +634,17 @@ class Verifier:
                 shifted.append("event_date: expected %s, got %s" % (day, row["event_date"]))
         if shifted:
             self.proof.read_sql = max(0, self.proof.read_sql - len(shifted))
-            raise _failure("The rows lie in the wrong day: run PostgreSQL with timezone=UTC.", shifted + lines)
+            raise _failure(
+                "postgres-time-zone",
+                "The rows lie in the wrong day: run PostgreSQL with timezone=UTC.",
+                shifted + lines,
+            )
         if lines:
-            raise _failure("PostgreSQL holds other events than were sent: the schema is not of this contract.", lines)
+            raise _failure(
+                "schema-generation",
+                "PostgreSQL holds other events than were sent: the schema is not of this contract.",
+                lines,
+            )
 
     # The dead letter queue.
 
@@ -621,6 +681,7 @@ class Verifier:
             yield connection
         except RedisError as error:
             raise _failure(
+                "redis-away",
                 "%s: Redis at %s:%d does not answer as it must; start it or correct its password."
                 % (purpose, self.options["redis_host"], self.options["redis_port"]),
                 [_reason(error)],
@@ -656,18 +717,21 @@ class Verifier:
         try:
             self.sql()
         except psycopg.Error as error:
-            raise _failure(self.unreachable(error), [_reason(error)]) from error
+            found = self.unreachable(error)
+            raise _failure(found.id, found.text, [_reason(error)]) from error
 
-    def unreachable(self, error: Exception) -> str:
+    def unreachable(self, error: Exception) -> Finding:
         """Return what a failed connection means; only a server that answers says FATAL."""
         if "FATAL" in str(error):
-            return "PostgreSQL at %s refuses %s: correct its database, user or password." % (
-                self.database,
-                self.options["postgres_user"],
-            )
-        return "PostgreSQL at %s does not answer: start it or correct its address." % self.database
+            user = self.options["postgres_user"]
+            named = explain(Evidence(POSTGRES, said=str(error), values={"user": user}))
+            text = "PostgreSQL at %s refuses %s: correct its database, user or password." % (self.database, user)
+            return Finding("postgres-access" if named.id == UNKNOWN else named.id, text)
+        return Finding(
+            "postgres-away", "PostgreSQL at %s does not answer: start it or correct its address." % self.database
+        )
 
-    def diagnosis(self) -> str:
+    def diagnosis(self) -> Finding:
         """Return cause and next action, found by trying the service's own insert on PostgreSQL and rolling it back.
 
         The service keeps PostgreSQL's error in its log; asking PostgreSQL the same question gets the same SQLSTATE.
@@ -695,16 +759,18 @@ class Verifier:
                 connection.execute(insert, list(row.values()))
         except psycopg.Error as error:
             if connection.closed:
-                return "PostgreSQL at %s went away: start it, and read its log if nobody stopped it." % self.database
+                gone = "PostgreSQL at %s went away: start it, and read its log if nobody stopped it." % self.database
+                return Finding("postgres-away", gone)
             state = error.sqlstate or "no SQLSTATE"
-            cause = SQL_CAUSES.get(state, "PostgreSQL refuses the insert").format(
-                date=day, contract=self.options["contract"], user=self.options["postgres_user"]
-            )
-            return "%s (%s: %s)." % (cause, state, error.diag.message_primary or _reason(error))
-        return (
+            cause = SQL_CAUSES.get(state, _REFUSED)
+            text = cause.text.format(date=day, contract=self.options["contract"], user=self.options["postgres_user"])
+            said = "%s (%s: %s)." % (text, state, error.diag.message_primary or _reason(error))
+            return Finding(cause.id, said)
+        return Finding(
+            "service-elsewhere",
             "PostgreSQL at %s takes the same event from %s, so the service looks elsewhere or lost its connection;"
             " compare database.host and database.port in its config.yaml and read its log."
-            % (self.database, self.options["postgres_user"])
+            % (self.database, self.options["postgres_user"]),
         )
 
     def clock_skew(self) -> Optional[float]:
@@ -824,9 +890,10 @@ def run(options: Options, context: Context) -> Result:
     }
     if failure is not None:
         lines = [failure.message] + (["  left behind: " + leftover] if leftover else [])
-        raise PhaseError("\n".join(lines), **result) from failure
+        raise PhaseError("\n".join(lines), cause=failure.cause, **result) from failure
     if leftover is not None:
-        raise PhaseError("The events are proven but could not be taken back cleanly: %s" % leftover, **result)
+        text = "The events are proven but could not be taken back cleanly: %s" % leftover
+        raise PhaseError(text, cause="not-taken-back", **result)
     return result
 
 

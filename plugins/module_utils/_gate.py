@@ -19,6 +19,8 @@ SLOW_GAP = 0.5
 QUICK_PERIOD = 10.0
 #: Growth of the gap afterwards.
 GROWTH = 1.3
+#: Entries after which only another state makes another one: a detail may change with every attempt.
+MOST_SEEN = 50
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,7 @@ class Verdict:
     """How a gate ended.
 
     :param ready: the claim is true.
+    :param lapsed: the claim was true, and then it was not any more.
     :param elapsed: seconds from the first attempt to the end.
     :param attempts: how often the probe was asked.
     :param observations: what was seen, in order, equal states folded together.
@@ -62,6 +65,7 @@ class Verdict:
     """
 
     ready: bool
+    lapsed: bool
     elapsed: float
     attempts: int
     observations: List[Seen]
@@ -86,33 +90,50 @@ def wait(
     probe: Callable[[float], Observation],
     timeout: float,
     watch: Optional[Callable[[bool], Optional[Observation]]] = None,
+    stable_for: float = 0.0,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Verdict:
-    """Ask ``probe`` until it is ready, final, or ``timeout`` seconds have passed.
+    """Ask ``probe`` until it is ready and stays so, is final, or ``timeout`` seconds have passed.
 
     :param probe: makes one attempt; gets the seconds that are left and must not take longer.
     :param watch: looks whether the container still lives; returns a final observation when it does not, else None.
         It is asked after every attempt, and told to be certain before the gate opens.
+    :param stable_for: seconds for which every attempt after the first ready one has to be ready, too; they come on top
+        of ``timeout``.
     :returns: the verdict; a probe is always asked at least once, even with a timeout of 0.
     """
     begin = clock()
     gap = QUICK_GAP
     attempts = 0
     seen: List[Seen] = []
+    since: Optional[float] = None
+    lapsed = False
     while True:
         left = max(0.0, timeout - (clock() - begin))
         observation = probe(max(left, QUICK_GAP))
         attempts += 1
         age = clock() - begin
+        opening = observation.ready and age - (age if since is None else since) >= stable_for
         if watch is not None:
-            observation = watch(observation.ready) or observation
+            observation = watch(opening) or observation
             age = clock() - begin
-        if seen and seen[-1].state == observation.state and seen[-1].detail == observation.detail:
+        same = seen and seen[-1].state == observation.state
+        if same and (seen[-1].detail == observation.detail or len(seen) >= MOST_SEEN):
+            seen[-1].detail = observation.detail
             seen[-1].times += 1
         else:
             seen.append(Seen(observation.state, observation.detail, age, 1))
-        if observation.ready or observation.final or age >= timeout:
-            return Verdict(observation.ready, age, attempts, seen, observation)
+        if observation.ready and opening:
+            return Verdict(True, lapsed, age, attempts, seen, observation)
+        if observation.ready:
+            since = age if since is None else since
+            gap = QUICK_GAP
+            sleep(min(gap, max(0.0, since + stable_for - age)))
+            continue
+        lapsed = lapsed or since is not None
+        since = None
+        if observation.final or age >= timeout:
+            return Verdict(False, lapsed, age, attempts, seen, observation)
         gap = next_gap(gap, age)
         sleep(min(gap, max(0.0, timeout - age)))

@@ -198,7 +198,8 @@ class NoWayError(PhaseError):
         reason = said[-1].split(": ", 1)[1]
         known = [advice for word, advice in _rootless.HINTS if any(word in text for text in evidence)]
         cause = "%s (%s)" % (known[0], reason) if known else "%s. See below what each way said" % reason
-        super().__init__("podman cannot run any container on this machine: %s.\n%s" % (cause, "\n".join(said)))
+        text = "podman cannot run any container on this machine: %s.\n%s" % (cause, "\n".join(said))
+        super().__init__(text, cause="oci-runtime")
         # Where the cause is known, another runtime is none of the things that may help.
         self.said = [] if known else said
 
@@ -338,7 +339,8 @@ def check_disk(free: Mapping[str, int], wanted: int) -> None:
         if mib < wanted:
             raise PhaseError(
                 "host_min_free_mib: %s has %d MiB free and %d are wanted; make room (podman image prune shows what "
-                "is unused) or lower host_min_free_mib." % (directory, mib, wanted)
+                "is unused) or lower host_min_free_mib." % (directory, mib, wanted),
+                cause="disk-low",
             )
 
 
@@ -410,6 +412,7 @@ def run(options: Options, context: Context) -> Result:
         raise PhaseError(
             "This machine lacks %s: install %s, or set host_install to true and run as root or with become."
             % (", ".join(result["lacking"]), " ".join(result["packages"]) or "them"),
+            cause="host-lacks",
             **result,
         )
     return result

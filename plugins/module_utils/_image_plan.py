@@ -206,7 +206,8 @@ def plan(want: Want, images: Sequence[Mapping[str, Any]]) -> List[Step]:
             raise PhaseError(
                 "%s (%s) is not on this machine, and its policy is `present`: "
                 "load or pull it, or set the policy to `auto`."
-                % (want.variable, want.name or want.own_name or want.archive)
+                % (want.variable, want.name or want.own_name or want.archive),
+                cause="image-missing",
             )
         return [Step("present", found)]
     if want.policy == "archive" or (want.policy == "auto" and want.archive):
@@ -234,7 +235,8 @@ def plan(want: Want, images: Sequence[Mapping[str, Any]]) -> List[Step]:
     raise PhaseError(
         "%s (%s) is not on this machine and names no registry to pull it from: build or load it, "
         "give it as REGISTRY/NAME:TAG, or leave %s empty for the collection's own image."
-        % (want.variable, want.name, want.variable)
+        % (want.variable, want.name, want.variable),
+        cause="image-missing",
     )
 
 
@@ -396,7 +398,7 @@ def failure(what: str, answer: Answer, seconds: float) -> PhaseError:
         likely = "it took longer than %.0f s: raise the timeout, or find out below what it waits for" % seconds
     else:
         likely = cause(answer.out) or "see its last lines below (exit status %d)" % answer.rc
-    return PhaseError("\n".join(["images: %s failed: %s." % (what, likely), *tail]))
+    return PhaseError("\n".join(["images: %s failed: %s." % (what, likely), *tail]), cause="image-not-made")
 
 
 # --- archives ------------------------------------------------------------------------------------------------------

@@ -254,7 +254,8 @@ class Maker:
         return PhaseError(
             "%s (%s) is not on this machine and cannot be pulled: %s. Load it (`podman load`), give an archive, "
             "correct %s, or leave it empty for the collection's own image."
-            % (want.variable, want.name, reason, want.variable)
+            % (want.variable, want.name, reason, want.variable),
+            cause="image-missing",
         )
 
     def _pull(self, want: Want) -> str:

@@ -337,13 +337,15 @@ def pending(migrations: Sequence[Migration], ledger: Sequence[LedgerRow], facts:
     if dirty:
         raise PhaseError(
             "Migration %s was begun at %s and never finished; as it does not run in one transaction, part of it is in "
-            "the database: %s." % (dirty[0].name, dirty[0].applied_at, reset)
+            "the database: %s." % (dirty[0].name, dirty[0].applied_at, reset),
+            cause="migration-dirty",
         )
     if not ledger:
         if facts.foreign:
             raise PhaseError(
                 "The database holds %s but no ledger of this collection: something else has migrated it, and applying "
-                "the files again would damage it: %s." % (" and ".join(facts.foreign), reset)
+                "the files again would damage it: %s." % (" and ".join(facts.foreign), reset),
+                cause="migration-foreign",
             )
         return list(migrations)
     if ledger[-1].public_oid != facts.public_oid:
@@ -354,12 +356,14 @@ def pending(migrations: Sequence[Migration], ledger: Sequence[LedgerRow], facts:
                 ledger[-1].name,
                 ledger[-1].applied_at,
                 reset,
-            )
+            ),
+            cause="schema-dropped",
         )
     if ledger[-1].tables and not facts.tables:
         raise PhaseError(
             "The ledger says that %s is applied and left %d tables, but there is not one in the database: %s."
-            % (ledger[-1].name, ledger[-1].tables, reset)
+            % (ledger[-1].name, ledger[-1].tables, reset),
+            cause="schema-dropped",
         )
     files = {migration.version: migration for migration in migrations}
     applied = {row.version: row for row in ledger}
@@ -376,7 +380,8 @@ def pending(migrations: Sequence[Migration], ledger: Sequence[LedgerRow], facts:
         raise PhaseError(
             "This database was migrated from other files: none of the %d in its ledger (%s and so on) is in "
             "migrations_dir as it was then; set migrations_dir to their directory, or %s."
-            % (len(ledger), ledger[0].name, reset)
+            % (len(ledger), ledger[0].name, reset),
+            cause="migration-changed",
         )
     rest = [migration for migration in migrations if migration.version not in applied]
     problems += [
@@ -387,7 +392,8 @@ def pending(migrations: Sequence[Migration], ledger: Sequence[LedgerRow], facts:
     if problems:
         raise PhaseError(
             "Migration %s: put the files back as they were, or %s.%s"
-            % (problems[0], reset, "".join("\nalso: " + problem for problem in problems[1:]))
+            % (problems[0], reset, "".join("\nalso: " + problem for problem in problems[1:])),
+            cause="migration-changed",
         )
     return rest
 
@@ -425,7 +431,8 @@ class _Session:
             if time.monotonic() >= deadline:
                 raise PhaseError(
                     "Another run is migrating this database, and %g s were not enough for it to finish: %s. "
-                    "Wait for it or end it, or raise lock_timeout." % (seconds, self._lock_holder())
+                    "Wait for it or end it, or raise lock_timeout." % (seconds, self._lock_holder()),
+                    cause="migration-locked",
                 )
             time.sleep(LOCK_GAP)
 
@@ -507,7 +514,8 @@ class _Session:
                 self.connection.rollback()
                 raise PhaseError(
                     "Migration %s begins a transaction that it never ends; what it did in it was rolled back: add the "
-                    "COMMIT, and reset the database (stack_fresh: true)." % migration.name
+                    "COMMIT, and reset the database (stack_fresh: true)." % migration.name,
+                    cause="migration-transaction",
                 )
             self.connection.execute(FRESH_SESSION)
             elapsed = time.monotonic() - begun
@@ -517,7 +525,8 @@ class _Session:
                 raise PhaseError(
                     "Migration %s ends its own transaction, so it was not applied as a whole: install pglast on the "
                     "controller, which finds such files beforehand, and reset the database (stack_fresh: true)."
-                    % migration.name
+                    % migration.name,
+                    cause="migration-transaction",
                 )
             if migration.transactional:
                 self.connection.execute("COMMIT")
@@ -617,6 +626,8 @@ def _failure(migration: Migration, span: Tuple[int, int], error: psycopg.Error, 
     message += "".join("\n%s: %s" % (name, text) for name, text in evidence.items() if text)
     return PhaseError(
         message,
+        # Without an answer it was not the file.
+        cause="migration-sql" if error.sqlstate else "postgres-away",
         changed=not rolled_back,
         failure={
             "name": migration.name,
@@ -743,6 +754,7 @@ def _ensure_partitions(
                     "Table %s needs partitions that PostgreSQL refuses to create: %s. Correct its partitions by hand, "
                     "or reset the database (stack_fresh: true)."
                     % (name, error.diag.message_primary or str(error).strip()),
+                    cause="partition-refused",
                     **result,
                 ) from error
         result["changed"] = result["changed"] or bool(new)

@@ -30,13 +30,24 @@ class PhaseError(Exception):
     """A phase failed for a reason that it can name.
 
     :param message: first line: the most likely cause and the next action; further lines: evidence.
+    :param cause: id of the cause, for whoever has to act on it without reading; empty when the message is about a
+        value that somebody gave.
     :param result: values that the task returns beside the message.
     """
 
-    def __init__(self, message: str, **result: Any) -> None:
+    def __init__(self, message: str, cause: str = "", **result: Any) -> None:
         super().__init__(message)
         self.message = message
+        self.cause = cause
         self.result: Result = result
+
+    def as_result(self) -> Result:
+        """Return the task's result; the first line of its ``msg`` ends with the cause's id."""
+        failed: Result = {"changed": False, **self.result, "failed": True, "msg": self.message}
+        if self.cause:
+            first, line, rest = self.message.partition("\n")
+            failed.update(cause=self.cause, msg="%s [%s]%s%s" % (first, self.cause, line, rest))
+        return failed
 
 
 def silent(line: str) -> None:
@@ -109,7 +120,7 @@ def execute(phase: Phase, options: Options, context: Context, interpreter: str) 
     try:
         result = phase.run(options, context)
     except PhaseError as error:
-        return {"changed": False, **error.result, "failed": True, "msg": error.message}
+        return error.as_result()
     except Exception as error:  # the last net: whatever it is, the task fails and says what and where
         return {
             "failed": True,

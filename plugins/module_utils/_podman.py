@@ -57,6 +57,7 @@ class PodmanError(PhaseError):
             "system service`, or name another podman." % answer.reason
             if answer.unreached
             else "podman %s failed (exit status %d): %s" % (" ".join(arguments[:2]), answer.rc, answer.reason),
+            cause="podman-unreached" if answer.unreached else "podman-failed",
             rc=answer.rc,
             stderr=answer.err[-4000:],
         )
@@ -94,7 +95,8 @@ class Podman:
         except OSError as error:
             raise PhaseError(
                 "%s cannot be run: %s. Install podman, or let the host role do it (host_install: true)."
-                % (self.executable, error.strerror)
+                % (self.executable, error.strerror),
+                cause="podman-missing",
             ) from error
         return Answer(done.returncode, done.stdout, done.stderr)
 

@@ -193,7 +193,8 @@ def run(options: Options, context: Context) -> Result:  # noqa: ARG001 - every p
         if entry["port"] not in ours or address != "127.0.0.1":
             raise PhaseError(
                 "%s: port %d on %s is taken by %s; stop it, or set %s to a free port."
-                % (entry["variable"], entry["port"], address, _ports.owner(entry["port"], address), entry["variable"])
+                % (entry["variable"], entry["port"], address, _ports.owner(entry["port"], address), entry["variable"]),
+                cause="port-taken",
             )
     return {"changed": False}
 

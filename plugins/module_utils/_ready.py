@@ -5,9 +5,21 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Callable, Dict, Mapping, Optional
+import time
+import uuid
+from typing import Any, Callable, Dict, Mapping, Optional, Sequence, Tuple
 
-from ansible_collections.kubernaut.integration.plugins.module_utils import _http, _postgres, _redis
+from ansible_collections.kubernaut.integration.plugins.module_utils import _causes, _http, _postgres, _redis
+from ansible_collections.kubernaut.integration.plugins.module_utils._causes import (
+    DATASTORAGE,
+    NETWORK,
+    POSTGRES,
+    PREFIXES,
+    REDIS,
+    Evidence,
+    Named,
+    explain,
+)
 from ansible_collections.kubernaut.integration.plugins.module_utils._gate import Observation, Verdict, wait
 from ansible_collections.kubernaut.integration.plugins.module_utils._phase import (
     Context,
@@ -24,6 +36,7 @@ GATE_SPEC: Dict[str, Dict[str, Any]] = {
     "timeout": {"type": "float", "default": 30.0},
     "container": {"type": "str", "default": ""},
     "podman": {"type": "str", "default": "podman"},
+    "stable_for": {"type": "float", "default": 0.0},
 }
 #: Longest single attempt in seconds, so that one lost packet does not eat the whole deadline.
 ATTEMPT = 2.0
@@ -38,29 +51,56 @@ _SQLSTATES: Mapping[str, Any] = {
     "3D000": ("no database", True),
     "53300": ("connections", False),
 }
-#: state -> what a person does about it.
-_REMEDIES: Mapping[str, str] = {
-    "password": "the data volume keeps the password of its first start: set postgres_password to that one, "
-    "or start clean with stack_fresh: true",
-    "authorization": "set postgres_user to the user of the data volume, or start clean with stack_fresh: true",
-    "no database": "the data volume was made for another postgres_database: set it, "
-    "or start clean with stack_fresh: true",
-    "exited": "read the log lines below",
-    "replaced": "somebody else restarts it; see `podman events`",
-    "removed": "somebody else removed it; see `podman events`",
-    "noauth": "set redis_password",
-    "wrongpass": "set redis_password to the one that Redis was started with",
-    "connections": "close other sessions, or raise PostgreSQL's max_connections",
-    "exec": "see whether the container runs with `podman ps --all`",
-    "no getent": "name a container whose image has getent",
-    "unhealthy": "read what it says, and the log lines below",
-    "body": "something else listens at datastorage_port; see who with `ss -ltnp`",
-    "no such name": "the network's name server does not answer; see `podman network inspect`",
-}
-_PATIENCE = "if the machine is only slow, raise stack_patience"
+#: Seconds between the clock of PostgreSQL and the one here that are too much: the service takes events that are up to
+#: 300 s ahead, and the suite's clock is this one.
+SKEW_LIMIT = 240.0
+#: States in which nobody answered: the published port may be dead while the service lives.
+_NO_ANSWER = ("refused", "silent", "unreachable")
+#: Names of the same time zone.
+_UTC = ("UTC", "Etc/UTC", "GMT", "Etc/GMT", "UCT", "Etc/UCT", "Zulu", "Etc/Zulu", "Universal", "Etc/Universal")
+#: A key that nobody else has, gone after this many milliseconds even if this process ends in between.
+_PROBE_KEY, _PROBE_LIFE = "kubernaut-integration:probe:%s", 5000
+
+#: Asks once, with the options of the gate and the seconds that are left.
+Ask = Callable[[Options, float], Observation]
 
 
-def conclude(subject: str, verdict: Verdict, watch: Optional[Watch]) -> Result:
+def name_cause(
+    subject: str,
+    verdict: Verdict,
+    watch: Optional[Watch],
+    options: Options,
+    marks: Sequence[str],
+    log: Sequence[str],
+) -> Named:
+    """Return the cause of a gate that did not open.
+
+    :param marks: facts that were found out by asking elsewhere.
+    :param log: the container's.
+    """
+    found, values, code = watch.evidence() if watch else (frozenset(), {}, None)
+    port = next((value for name, value in options.items() if name == PREFIXES.get(subject, "") + "_port"), "?")
+    evidence = Evidence(
+        subject=subject,
+        state=verdict.last.state,
+        said=verdict.last.detail,
+        log=log,
+        exit_code=code,
+        marks=found | set(marks) | ({_causes.WAS_READY} if verdict.lapsed else set()),
+        values={
+            "container": options["container"] or "the service",
+            "user": options.get("postgres_user"),
+            "name": options.get("postgres_database"),
+            "port": port,
+            **values,
+        },
+    )
+    return explain(evidence)
+
+
+def conclude(
+    subject: str, verdict: Verdict, watch: Optional[Watch], options: Options, marks: Sequence[str] = ()
+) -> Result:
     """Turn a verdict into the gate's result.
 
     :raises PhaseError: the gate did not open; first line: cause and next action, then the container's log.
@@ -68,49 +108,86 @@ def conclude(subject: str, verdict: Verdict, watch: Optional[Watch]) -> Result:
     result: Result = {"changed": False, **verdict.as_dict(), **({"identity": watch.identity} if watch else {})}
     if verdict.ready:
         return result
-    last = verdict.last
-    after = "after %.1f s and %d attempts" % (verdict.elapsed, verdict.attempts)
-    lines = ["%s is not ready %s: %s; %s." % (subject, after, last.detail, _REMEDIES.get(last.state, _PATIENCE))]
+    attempts = "%d attempt%s" % (verdict.attempts, "" if verdict.attempts == 1 else "s")
+    after = "after %.1f s and %s" % (verdict.elapsed, attempts)
+    log = watch.log() if watch else []
+    named = name_cause(subject, verdict, watch, options, marks, log)
+    lines = ["%s is not ready %s: %s" % (subject, after, named)]
+    if verdict.last.detail not in lines[0]:
+        lines.append("Last seen: %s." % verdict.last.detail.rstrip("."))
     if watch:
-        result["log"] = watch.log()
-        lines += ["Last lines of `podman logs %s`:" % watch.name, *("  " + line for line in result["log"])]
-    raise PhaseError("\n".join(lines), **result)
+        lines += ["Last lines of `podman logs %s`:" % watch.name, *("  " + line for line in log)]
+    raise PhaseError("\n".join(lines), cause=named.id, **result)
 
 
-def _gate(
-    subject: str, options: Options, context: Context, probe: Callable[[float], Observation], port: str = ""
-) -> Result:
-    """Run one gate with the shared options; in check mode one attempt tells how things stand.
-
-    :param port: the option with the port at which the probe asks.
-    """
-    watch: Optional[Watch] = None
-    if options["container"] and not context.check:
-        watch = Watch(Podman(options["podman"]), options["container"])
-        if port:
-            watch.demand_port(port, options[port])
+def _gate(subject: str, options: Options, context: Context, ask: Ask) -> Result:
+    """Run one gate with the shared options; in check mode one attempt tells how things stand."""
     if context.check:
-        return {"changed": False, **wait(lambda _left: probe(ATTEMPT), 0.0).as_dict()}
-    verdict = wait(probe, options["timeout"], watch)
-    return conclude(subject, verdict, watch)
+        return {"changed": False, **wait(lambda _left: ask(options, ATTEMPT), 0.0).as_dict()}
+    watch: Optional[Watch] = None
+    prefix = PREFIXES.get(subject, "")
+    if options["container"]:
+        watch = Watch(Podman(options["podman"]), options["container"])
+        if prefix:
+            watch.demand_port(prefix + "_port", options[prefix + "_port"])
+    verdict = wait(lambda left: ask(options, left), options["timeout"], watch, options["stable_for"])
+    marks: Sequence[str] = ()
+    if watch and prefix and verdict.last.state in _NO_ANSWER:
+        own = watch.own_address(options[prefix + "_port"])
+        if own and ask({**options, prefix + "_host": own[0], prefix + "_port": own[1]}, ATTEMPT).ready:
+            marks = (_causes.OWN_ADDRESS,)
+    return conclude(subject, verdict, watch, options, marks)
 
 
-def postgres_observation(options: Options, left: float) -> Observation:
-    """Log in over TCP as the service's own user to its own database and ask a question.
+class PostgresProbe:
+    """Log in over TCP as the service's own user to its own database and ask what the service relies on.
 
     ``pg_isready`` is no substitute: it says yes to the temporary server of an image's first start, and to a server
     that has neither the user nor the database.
     """
-    import psycopg
 
-    try:
-        with _postgres.connect(options, min(left, ATTEMPT), "kubernaut.integration postgres_ready") as connection:
-            row = connection.execute("SELECT 1").fetchone()
-    except psycopg.OperationalError as error:
-        return _postgres_refusal(error.sqlstate, str(error))
-    if row != (1,):
-        return Observation(False, "answer", "SELECT 1 answered %r" % (row,))
-    return Observation(True, "ready", "SELECT 1 as %s" % options["postgres_user"])
+    def __init__(self) -> None:
+        self._started: Optional[float] = None
+
+    def __call__(self, options: Options, left: float) -> Observation:
+        """Make one attempt."""
+        import psycopg
+
+        before = time.time()
+        try:
+            with _postgres.connect(options, min(left, ATTEMPT), "kubernaut.integration postgres_ready") as connection:
+                row = connection.execute(
+                    "SELECT extract(epoch FROM pg_postmaster_start_time())::float8, pg_encoding_to_char(d.encoding),"
+                    " extract(epoch FROM clock_timestamp())::float8, s.setting, s.source"
+                    " FROM pg_database d, pg_settings s WHERE d.datname = current_database() AND s.name = 'TimeZone'"
+                ).fetchone()
+        except psycopg.OperationalError as error:
+            return _postgres_refusal(error.sqlstate, str(error))
+        if row is None:
+            return Observation(False, "answer", "pg_settings has no TimeZone")
+        return self.judge((before, time.time()), *row)
+
+    def judge(
+        self, here: Tuple[float, float], started: float, encoding: str, clock: float, zone: str, source: str
+    ) -> Observation:
+        """Compare what PostgreSQL said with what the service relies on.
+
+        :param here: this machine's clock before and after PostgreSQL read its own, in seconds since the epoch.
+        :param started: when the server started, likewise; ``clock``: what it read.
+        :param source: where ``zone`` comes from; this process's own PGTZ says nothing about the service's sessions.
+        """
+        if self._started is not None and started != self._started:
+            return Observation(False, "restarted", "PostgreSQL was started anew", final=True)
+        self._started = started
+        if encoding != "UTF8":
+            return Observation(False, "encoding", encoding, final=True)
+        if zone not in _UTC and source != "client":
+            return Observation(False, "time zone", zone, final=True)
+        skew = max(here[0] - clock, 0.0) + min(here[1] - clock, 0.0)
+        if abs(skew) > SKEW_LIMIT:
+            behind = "%.0f s %s" % (abs(skew), "further back" if skew > 0 else "further ahead")
+            return Observation(False, "clock", behind, final=True)
+        return Observation(True, "ready", "SELECT as the service's user, UTF8, UTC")
 
 
 def _postgres_refusal(sqlstate: Optional[str], text: str) -> Observation:
@@ -142,11 +219,18 @@ def _postgres_refusal(sqlstate: Optional[str], text: str) -> Observation:
         return Observation(False, state, line.rsplit("FATAL: ", 1)[-1], final)
     if "Connection refused" in line:
         return Observation(False, "refused", "nothing listens at the port yet (connection refused)")
+    if "timeout expired" in line:
+        return Observation(False, "silent", "no answer within %.0f s" % ATTEMPT)
     return Observation(False, "unreachable", line[-300:])
 
 
-def redis_observation(options: Options, left: float) -> Observation:
-    """Demand exactly PONG and a data set that is loaded; the exit status of redis-cli would say 0 to errors too."""
+def redis_observation(options: Options, left: float, write: bool = True) -> Observation:
+    """Demand exactly PONG, a data set that is loaded, and that a key can be written.
+
+    The exit status of redis-cli would say 0 to errors, too.
+
+    :param write: false in check mode, which writes nothing.
+    """
     import redis
 
     try:
@@ -155,12 +239,20 @@ def redis_observation(options: Options, left: float) -> Observation:
             if pong is not True and pong != "PONG":
                 return Observation(False, "answer", "PING answered %r" % (pong,))
             loading = client.info("persistence").get("loading")
+            if write and not int(loading or 0):
+                key = _PROBE_KEY % uuid.uuid4()
+                client.set(key, "1", px=_PROBE_LIFE)
+                client.delete(key)
     except redis.exceptions.BusyLoadingError:
         return Observation(False, "loading", "Redis is loading its data set")
     except redis.exceptions.AuthenticationError as error:
         text = str(error)
         missing = "NOAUTH" in text or "required" in text.lower()
         return Observation(False, "noauth" if missing else "wrongpass", text, final=True)
+    except redis.exceptions.ResponseError as error:
+        return _redis_refusal(str(error))
+    except (redis.exceptions.TimeoutError, TimeoutError):
+        return Observation(False, "silent", "no answer within %.0f s" % ATTEMPT)
     except (redis.exceptions.RedisError, OSError) as error:
         text = str(error)
         if "refused" in text:
@@ -168,7 +260,16 @@ def redis_observation(options: Options, left: float) -> Observation:
         return Observation(False, "unreachable", text[:300])
     if int(loading or 0) != 0:
         return Observation(False, "loading", "Redis is loading its data set")
-    return Observation(True, "ready", "PONG, loading:0")
+    return Observation(True, "ready", "PONG, loading:0, takes writes")
+
+
+def _redis_refusal(text: str) -> Observation:
+    """Name what Redis answered instead of a value."""
+    if text.startswith("NOAUTH"):
+        return Observation(False, "noauth", text, final=True)
+    if "maxmemory" in text:
+        return Observation(False, "refuses writes", "OOM: " + text, final=True)
+    return Observation(False, "refuses writes", text[:200], final=True)
 
 
 def datastorage_observation(options: Options, left: float) -> Observation:
@@ -179,6 +280,8 @@ def datastorage_observation(options: Options, left: float) -> Observation:
         )
     except _http.HttpRefusedError:
         return Observation(False, "refused", "nothing listens at the port yet (connection refused)")
+    except _http.HttpTimeoutError as error:
+        return Observation(False, "silent", str(error)[:300])
     except _http.HttpError as error:
         return Observation(False, "unreachable", str(error)[:300])
     try:
@@ -217,19 +320,17 @@ def names_observation(podman: Podman, options: Options, left: float) -> Observat
 
 def run_postgres(options: Options, context: Context) -> Result:
     """Gate ``postgres_ready``."""
-    return _gate("PostgreSQL", options, context, lambda left: postgres_observation(options, left), "postgres_port")
+    return _gate(POSTGRES, options, context, PostgresProbe())
 
 
 def run_redis(options: Options, context: Context) -> Result:
     """Gate ``redis_ready``."""
-    return _gate("Redis", options, context, lambda left: redis_observation(options, left), "redis_port")
+    return _gate(REDIS, options, context, lambda given, left: redis_observation(given, left, not context.check))
 
 
 def run_datastorage(options: Options, context: Context) -> Result:
     """Gate ``datastorage_ready``."""
-    return _gate(
-        "DataStorage", options, context, lambda left: datastorage_observation(options, left), "datastorage_port"
-    )
+    return _gate(DATASTORAGE, options, context, datastorage_observation)
 
 
 def run_names(options: Options, context: Context) -> Result:
@@ -237,7 +338,7 @@ def run_names(options: Options, context: Context) -> Result:
     podman = Podman(options["podman"])
     if context.check:
         return {"changed": False, "ready": False, "elapsed": 0.0, "attempts": 0, "observations": []}
-    return _gate("The network", options, context, lambda left: names_observation(podman, options, left))
+    return _gate(NETWORK, options, context, lambda given, left: names_observation(podman, given, left))
 
 
 POSTGRES_PHASE = Phase(

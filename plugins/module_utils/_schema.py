@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Dict, List, Optional
 
 from ansible_collections.kubernaut.integration.plugins.module_utils import _partitions
+from ansible_collections.kubernaut.integration.plugins.module_utils._causes import POSTGRES, UNKNOWN, Evidence, explain
 from ansible_collections.kubernaut.integration.plugins.module_utils._phase import (
     Context,
     Options,
@@ -114,7 +115,9 @@ def open_database(options: Options, phase: str, check: bool) -> Optional[psycopg
             if listening
             else "Nothing answers as PostgreSQL at %s: start it first (role kubernaut.integration.postgres)." % place
         )
-        raise PhaseError("%s\n%s" % (cause, str(error).strip())) from error
+        named = explain(Evidence(POSTGRES, said=str(error), values={"user": options["postgres_user"]}))
+        known = named.id if named.id != UNKNOWN else "postgres-access" if listening else "postgres-away"
+        raise PhaseError("%s\n%s" % (cause, str(error).strip()), cause=known) from error
 
 
 def read_ledger(connection: psycopg.Connection[Any], schema: str) -> List[LedgerRow]:
@@ -169,7 +172,9 @@ def run(options: Options, context: Context) -> Result:
         ]
     result["missing"] = {kind: names for kind, names in missing.items() if names}
     if result["missing"]:
-        raise PhaseError(_complaint(options, result["missing"]), **result)
+        only_partitions = set(result["missing"]) == {"partitions"}
+        known = "partition-missing" if only_partitions else "schema-missing"
+        raise PhaseError(_complaint(options, result["missing"]), cause=known, **result)
     return result
 
 

@@ -101,6 +101,7 @@ def inspect(podman: Podman, options: Options) -> Dict[str, Any]:
         raise PhaseError(
             "stack_run_id: %s and is left alone; remove it, or set stack_run_id so that this stack gets other names."
             % "; ".join(foreign),
+            cause="foreign",
             foreign=foreign,
         )
     return result
@@ -193,6 +194,7 @@ def _create_network(podman: Podman, stack: str, network: str) -> None:
         raise PhaseError(
             "The network %s cannot be created: %s. `podman network ls` shows what is there."
             % (network, error.answer.reason),
+            cause="network-refused",
             stderr=error.answer.err[-2000:],
         ) from error
 
@@ -213,6 +215,7 @@ def _lock_out(options: Options, directory: str) -> None:
         raise PhaseError(
             "stack_lock_timeout: the stack %s is being worked on by %s; wait for it, raise stack_lock_timeout, "
             "or set stack_run_id for a stack of your own." % (options["name"], holder),
+            cause="locked",
             holder=dict(holder.__dict__),
         )
 

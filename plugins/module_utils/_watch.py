@@ -4,17 +4,17 @@
 
 from __future__ import annotations
 
-import re
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, FrozenSet, List, Optional, Tuple
 
+from ansible_collections.kubernaut.integration.plugins.module_utils import _causes, _evidence
 from ansible_collections.kubernaut.integration.plugins.module_utils._gate import Observation
 from ansible_collections.kubernaut.integration.plugins.module_utils._phase import PhaseError
+from ansible_collections.kubernaut.integration.plugins.module_utils._plan import LABEL
 from ansible_collections.kubernaut.integration.plugins.module_utils._podman import Podman
 
 #: How much of a container's log a failure may quote.
 LOG_LINES = 20
 LOG_WIDTH = 400
-_ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 
 class Watch:
@@ -34,8 +34,11 @@ class Watch:
         self.name = name
         first = self._look()
         if first is None:
-            raise PhaseError("There is no container %s to wait for; bring the stack up first." % name)
+            text = "There is no container %s to wait for; bring the stack up first." % name
+            raise PhaseError(text, cause="no-container")
         self._first: Dict[str, Any] = first
+        self._last = first
+        self._memory: Optional[_evidence.Memory] = None
 
     def _look(self) -> Optional[Dict[str, Any]]:
         found = self._podman.inspect(self.name, kind="container")
@@ -68,22 +71,53 @@ class Watch:
         """
         state = self._first["State"]
         if not certain and state["Running"] and _parent(state["Pid"]) == state.get("ConmonPid", -1):
+            # When it has ended, its control group is gone.
+            self._memory = _evidence.memory(self._first) or self._memory
             return None
         now = self._look()
+        self._last = now or self._last
         if now is None:
             return Observation(False, "removed", "the container %s was removed" % self.name, final=True)
         if now["State"]["Running"] and _identity(now) == self.identity:
             return None
         if now["State"]["Running"]:
             return Observation(False, "replaced", "the container %s was started anew" % self.name, final=True)
+        if now["State"]["Status"] != "exited":
+            status = str(now["State"]["Status"])
+            return Observation(False, status, "the container %s is %s" % (self.name, status), final=True)
         code = now["State"]["ExitCode"]
         return Observation(False, "exited", "the container %s exited with status %d" % (self.name, code), final=True)
 
+    def evidence(self) -> Tuple[FrozenSet[str], Dict[str, Any], Optional[int]]:
+        """Return marks, values and exit status of the container as it was last seen, for :class:`_causes.Evidence`."""
+        label = self._last["Config"]["Labels"].get(LABEL + "stack") if self._last["Config"].get("Labels") else None
+        peers: List[Dict[str, Any]] = []
+        if label:
+            names = self._podman.call("ps", "--all", "--quiet", "--filter", "label=%sstack=%s" % (LABEL, label)).out
+            others = self._podman.inspect(*names.split(), kind="container")
+            peers = [other for other in others if other["Id"] != self._last["Id"]]
+        marks, values = _evidence.of_container(self._podman, self._last, peers, self._memory)
+        state = self._last["State"]
+        return marks, values, state["ExitCode"] if state["Status"] == "exited" else None
+
+    def own_address(self, port: int) -> Optional[Tuple[str, int]]:
+        """Return where the container itself listens for what is published at ``port``; None where that is not known."""
+        for inner, bindings in (self._first["HostConfig"].get("PortBindings") or {}).items():
+            if any(int(binding["HostPort"]) == port for binding in bindings or []):
+                for network in (self._first["NetworkSettings"].get("Networks") or {}).values():
+                    if network.get("IPAddress"):
+                        return network["IPAddress"], int(inner.split("/")[0])
+        return None
+
     def log(self) -> List[str]:
-        """Return the last lines of the container's log, without colours, bounded in number and width."""
-        answer = self._podman.call("logs", "--tail", str(LOG_LINES), self.name, timeout=5)
+        """Return the last lines of the log since the container's start, without colours, bounded in number and width.
+
+        What an earlier start of it said must not be taken for the cause of this one's end.
+        """
+        since = ("--since", self._last["State"]["StartedAt"])
+        answer = self._podman.call("logs", *since, "--tail", str(LOG_LINES), self.name, timeout=5)
         lines = (answer.out + answer.err).splitlines()[-LOG_LINES:]
-        return [_ANSI.sub("", line)[:LOG_WIDTH] for line in lines]
+        return [_causes.plain(line)[:LOG_WIDTH] for line in lines]
 
 
 def _parent(pid: int) -> Optional[int]:

@@ -117,11 +117,11 @@ identity:
       description: How often podman restarted it.
       type: int
       sample: 0
-log:
-  description: Last lines of the container's log, at most 20 lines of at most 400 characters, without colours.
-  returned: on failure, when O(container) is set
-  type: list
-  elements: str
+cause:
+  description: Id of the most likely cause, V(unknown) where no known one fits. The first line of C(msg) ends with it.
+  returned: on failure
+  type: str
+  sample: out-of-memory
 at:
   description: When the phase ended, in seconds since the epoch by the clock of the host that executed it.
   returned: success

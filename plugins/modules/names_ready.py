@@ -31,6 +31,10 @@ options:
       - It polls every 50 ms for 10 seconds, then ever more slowly, at most every 0.5 seconds.
     type: float
     default: 30.0
+  stable_for:
+    description: Seconds for which the names must stay resolvable. They come on top of O(timeout).
+    type: float
+    default: 0.0
   podman:
     description: Podman executable.
     type: str
@@ -117,11 +121,11 @@ identity:
       description: How often podman restarted it.
       type: int
       sample: 0
-log:
-  description: Last lines of the container's log, at most 20 lines of at most 400 characters, without colours.
+cause:
+  description: Id of the most likely cause, V(unknown) where no known one fits. The first line of C(msg) ends with it.
   returned: on failure
-  type: list
-  elements: str
+  type: str
+  sample: out-of-memory
 at:
   description: When the phase ended, in seconds since the epoch by the clock of the host that executed it.
   returned: success

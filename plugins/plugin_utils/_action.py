@@ -62,9 +62,7 @@ class PhaseAction(ActionBase):
         try:
             options = self.localize(_plain(validation.validated_parameters), task_vars)
         except PhaseError as error:
-            return dict(
-                remove_values({**error.result, "failed": True, "msg": error.message}, validation._no_log_values)
-            )
+            return dict(remove_values(error.as_result(), validation._no_log_values))
         if not self._in_process(task_vars):
             # As the task has them: `~` in a path is the target user's home, and the module takes its own defaults.
             before = validation.validated_parameters

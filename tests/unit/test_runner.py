@@ -172,7 +172,7 @@ def test_the_program_ends_with_its_count_and_a_failure_is_its_exit_status(
 ) -> None:
     stages = [
         runner.Stage("good", stage_that_calls("true")),
-        runner.Stage("bad", stage_that_calls("false"), alone=True),
+        runner.Stage("bad", stage_that_calls("false"), lane=runner.HERE),
     ]
     monkeypatch.setattr(runner, "all_stages", lambda: stages)
     monkeypatch.setattr(runner, "OUT", tmp_path / "out")
@@ -186,3 +186,26 @@ def test_the_program_ends_with_its_count_and_a_failure_is_its_exit_status(
     monkeypatch.setattr(sys, "argv", ["run", "gone"])
     with pytest.raises(SystemExit, match="no such stage: gone"):
         runner.main()
+
+
+def test_stages_of_one_lane_run_one_after_the_other(runner: ModuleType) -> None:
+    stages = [
+        runner.Stage("ruff", stage_that_calls("true")),
+        runner.Stage("live", stage_that_calls("true"), runner.HERE),
+        runner.Stage("remote", stage_that_calls("true"), runner.HOSTS),
+        runner.Stage("default", stage_that_calls("true"), runner.HERE),
+        runner.Stage("sanity", stage_that_calls("true")),
+    ]
+    names = [[stage.name for stage in piece] for piece in runner.in_lanes(stages)]
+    assert names == [["ruff"], ["live", "default"], ["remote"], ["sanity"]]
+
+
+def test_every_scenario_that_makes_hosts_is_in_their_lane(runner: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner, "ROOT", ROOT)
+    lanes = {stage.name: stage.lane for stage in runner.all_stages()}
+    assert {name for name, lane in lanes.items() if lane == runner.HOSTS} == {
+        "molecule-ansibles",
+        "molecule-remote",
+        "molecule-rootless",
+    }
+    assert lanes["live"] == lanes["molecule-default"] == runner.HERE

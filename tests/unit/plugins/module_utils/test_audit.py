@@ -157,7 +157,7 @@ def test_rows_are_compared_as_postgresql_gives_them() -> None:
 
 
 def test_evidence_is_bounded() -> None:
-    message = _audit._failure("cause\nin one line", ["x" * 1000] * 40).message.splitlines()
+    message = _audit._failure("id", "cause\nin one line", ["x" * 1000] * 40).message.splitlines()
     assert message[0] == "cause in one line"
     assert len(message) == 1 + _audit.EVIDENCE_LINES + 1
     assert max(map(len, message)) <= _audit.EVIDENCE_WIDTH + 2

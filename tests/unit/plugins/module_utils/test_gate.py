@@ -38,6 +38,7 @@ def gate(
     timeout: float = 30.0,
     watch: Callable[[bool], Observation | None] | None = None,
     cost: float = 0.0,
+    stable_for: float = 0.0,
 ) -> Verdict:
     """Run a gate; ``answer`` gets the gate's age, and every attempt takes ``cost`` seconds."""
     begin = clock.now
@@ -47,7 +48,7 @@ def gate(
         clock.now += cost
         return answer(clock.now - begin)
 
-    return wait(probe, timeout, watch, clock, clock.sleep)
+    return wait(probe, timeout, watch, stable_for, clock, clock.sleep)
 
 
 def test_open_at_once_without_a_pause() -> None:
@@ -88,7 +89,7 @@ def test_attempt_knows_what_is_left() -> None:
         clock.now += 0.4
         return NOT_YET
 
-    wait(probe, 1.0, None, clock, clock.sleep)
+    wait(probe, 1.0, None, 0.0, clock, clock.sleep)
     assert lefts == pytest.approx([1.0, 0.55, 0.1])
 
 
@@ -128,6 +129,44 @@ def test_watch_has_to_be_certain_only_before_the_gate_opens() -> None:
     gate(Clock(), lambda age: READY if age >= 0.1 else NOT_YET, watch=watch)
     assert asked == [False] * (len(asked) - 1) + [True]
     assert len(asked) > 1
+
+
+def test_stays_shut_until_it_was_ready_for_long_enough() -> None:
+    asked: list[bool] = []
+    verdict = gate(
+        Clock(),
+        lambda age: READY if age >= 1.0 else NOT_YET,
+        stable_for=3.0,
+        watch=lambda certain: asked.append(certain) or None,
+    )
+    assert (verdict.ready, verdict.lapsed) == (True, False)
+    assert 4.0 <= verdict.elapsed <= 4.0 + 2 * _gate.QUICK_GAP
+    assert asked.count(True) == 1
+
+
+def test_what_ends_after_it_was_ready_does_not_open_the_gate() -> None:
+    clock = Clock()
+    verdict = gate(clock, lambda age: READY, stable_for=3.0, watch=lambda _: GONE if clock.now >= 1002.0 else None)
+    assert (verdict.ready, verdict.lapsed, verdict.last) == (False, True, GONE)
+    assert verdict.elapsed < 2.1
+
+
+def test_what_recovers_has_to_be_stable_anew() -> None:
+    verdict = gate(Clock(), lambda age: NOT_YET if 1.0 <= age < 2.0 else READY, stable_for=1.5)
+    assert (verdict.ready, verdict.lapsed) == (True, True)
+    assert verdict.elapsed >= 3.5
+
+
+def test_what_comes_and_goes_ends_with_the_deadline() -> None:
+    verdict = gate(Clock(), lambda age: READY if int(age) % 2 else NOT_YET, stable_for=2.0, timeout=9.0)
+    assert (verdict.ready, verdict.lapsed) == (False, True)
+    assert verdict.elapsed <= 9.0 + 2.0 + 0.1
+
+
+def test_evidence_that_changes_with_every_attempt_is_bounded() -> None:
+    verdict = gate(Clock(), lambda age: Observation(False, "answer", "at %g" % age))
+    assert len(verdict.observations) == _gate.MOST_SEEN
+    assert verdict.observations[-1].detail == verdict.last.detail
 
 
 def test_gaps_are_short_at_first_and_grow_to_the_longest() -> None:

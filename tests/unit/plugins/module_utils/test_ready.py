@@ -92,7 +92,7 @@ FAILED = 'connection failed: connection to server at "127.0.0.1", port 15443 fai
             False,
             FAILED + 'FATAL: database "closed" is not currently accepting connections',
         ),
-        ("connection timeout expired", "unreachable", False, "connection timeout expired"),
+        ("connection timeout expired", "silent", False, "no answer within 2 s"),
         (
             "failed to resolve host 'nosuch': [Errno -2] Name or service not known",
             "unreachable",
@@ -136,7 +136,42 @@ def test_postgres_that_nobody_started_is_refused() -> None:
             "postgres_user": "u",
             "postgres_password": "p",
         }
-        assert _ready.postgres_observation(options, 1.0).state == "refused"
+        assert _ready.PostgresProbe()(options, 1.0).state == "refused"
+
+
+NOW = 1_766_304_000.0
+
+
+@pytest.mark.parametrize(
+    ("answer", "state", "detail"),
+    [
+        ({}, "ready", "SELECT as the service's user, UTF8, UTC"),
+        ({"zone": "Etc/UTC"}, "ready", "UTC"),
+        ({"zone": "Europe/Berlin", "source": "client"}, "ready", "UTC"),
+        ({"zone": "Europe/Berlin"}, "time zone", "Europe/Berlin"),
+        ({"encoding": "SQL_ASCII"}, "encoding", "SQL_ASCII"),
+        ({"clock": NOW + 240.0}, "ready", "UTC"),
+        ({"clock": NOW + 600.5}, "clock", "600 s further ahead"),
+        ({"clock": NOW - 600.0}, "clock", "600 s further back"),
+    ],
+)
+def test_what_postgres_says_is_judged(answer: dict[str, Any], state: str, detail: str) -> None:
+    said = {"started": 1.0, "encoding": "UTF8", "clock": NOW, "zone": "UTC", "source": "command line", **answer}
+    seen = _ready.PostgresProbe().judge((NOW, NOW + 0.5), **said)
+    assert (seen.state, seen.ready, seen.final) == (state, state == "ready", state != "ready")
+    assert detail in seen.detail
+
+
+def test_a_slow_answer_is_no_wrong_clock() -> None:
+    seen = _ready.PostgresProbe().judge((NOW, NOW + 900.0), 1.0, "UTF8", NOW + 450.0, "UTC", "default")
+    assert seen.ready
+
+
+def test_postgres_that_was_started_anew_is_another_one() -> None:
+    probe = _ready.PostgresProbe()
+    assert probe.judge((NOW, NOW), 1.0, "UTF8", NOW, "UTC", "default").ready
+    seen = probe.judge((NOW, NOW), 2.0, "UTF8", NOW, "UTC", "default")
+    assert (seen.state, seen.final) == ("restarted", True)
 
 
 @contextmanager
@@ -190,7 +225,27 @@ def info(loading: int) -> bytes:
             "wrongpass",
             True,
         ),
-        ({"PING": b"-MISCONF Redis is configured to save RDB snapshots\r\n"}, "", "unreachable", False),
+        ({"PING": b"-MISCONF Redis is configured to save RDB snapshots\r\n"}, "", "refuses writes", True),
+        (
+            {
+                "PING": b"+PONG\r\n",
+                "INFO": info(0),
+                "SET": b"-OOM command not allowed when used memory > 'maxmemory'.\r\n",
+            },
+            "",
+            "refuses writes",
+            True,
+        ),
+        (
+            {
+                "PING": b"+PONG\r\n",
+                "INFO": info(0),
+                "SET": b"-READONLY You can't write against a read only replica.\r\n",
+            },
+            "",
+            "refuses writes",
+            True,
+        ),
     ],
 )
 def test_redis_observation(answers: Mapping[str, bytes], password: str, state: str, final: bool) -> None:
@@ -201,6 +256,17 @@ def test_redis_observation(answers: Mapping[str, bytes], password: str, state: s
     server.join(5)
     assert (seen.state, seen.final, seen.ready) == (state, final, state == "ready"), seen.detail
     assert ("AUTH" in server.commands) == bool(password)
+    if seen.ready:
+        assert server.commands[-2:] == ["SET", "DEL"]
+
+
+def test_redis_is_not_written_to_in_check_mode() -> None:
+    server = FakeRedis({"PING": b"+PONG\r\n", "INFO": info(0)})
+    server.start()
+    options = {"redis_host": "127.0.0.1", "redis_port": server.port, "redis_password": "", "container": ""}
+    assert _ready.run_redis(options, Context(check=True))["ready"]
+    server.join(5)
+    assert "SET" not in server.commands
 
 
 def test_redis_that_nobody_started_is_refused() -> None:
@@ -241,7 +307,7 @@ def test_datastorage_observation(
     ("error", "state"),
     [
         (_http.HttpRefusedError("no connection"), "refused"),
-        (_http.HttpTimeoutError("no complete answer"), "unreachable"),
+        (_http.HttpTimeoutError("no complete answer"), "silent"),
         (_http.HttpBrokenError("broken answer"), "unreachable"),
     ],
 )
@@ -307,7 +373,10 @@ def test_names_are_not_asked_for_in_check_mode() -> None:
 
 
 def verdict(last: Observation) -> Verdict:
-    return Verdict(last.ready, 1.25, 7, [Seen(last.state, last.detail, 0.0, 7)], last)
+    return Verdict(last.ready, False, 1.25, 7, [Seen(last.state, last.detail, 0.0, 7)], last)
+
+
+GATE: dict[str, Any] = {"container": "c", "postgres_user": "slm_user", "postgres_port": 15443, "redis_port": 16389}
 
 
 class Container(FakePodman):
@@ -318,8 +387,19 @@ class Container(FakePodman):
         self.facts: dict[str, Any] | None = {
             "Id": "1",
             "RestartCount": 0,
+            "Name": "c",
+            "Config": {"Labels": {}},
             "HostConfig": {"PortBindings": {"5432/tcp": [{"HostIp": "127.0.0.1", "HostPort": "15443"}]}},
-            "State": {"Running": True, "Pid": 1, "ConmonPid": 0, "StartedAt": "then", "ExitCode": 0, **state},
+            "NetworkSettings": {"Networks": {"net": {"IPAddress": "10.89.0.2"}}},
+            "State": {
+                "Status": "running",
+                "Running": True,
+                "Pid": 1,
+                "ConmonPid": 0,
+                "StartedAt": "then",
+                "ExitCode": 0,
+                **state,
+            },
         }
 
     def inspect(self, *names: str, kind: str = "all") -> list[dict[str, Any]]:
@@ -332,7 +412,7 @@ class Container(FakePodman):
 
 
 def test_open_gate_returns_its_evidence() -> None:
-    result = _ready.conclude("Redis", verdict(Observation(True, "ready", "PONG")), None)
+    result = _ready.conclude("Redis", verdict(Observation(True, "ready", "PONG")), None, GATE)
     assert (result["ready"], result["changed"], result["attempts"], result["elapsed"]) == (True, False, 7, 1.25)
     assert "identity" not in result
 
@@ -346,29 +426,53 @@ def test_gate_does_not_prove_one_stack_while_it_watches_another() -> None:
 
 def test_open_gate_says_which_container_answered() -> None:
     watch = _watch.Watch(Container(), "c")
-    result = _ready.conclude("Redis", verdict(Observation(True, "ready", "PONG")), watch)
+    result = _ready.conclude("Redis", verdict(Observation(True, "ready", "PONG")), watch, GATE)
     assert result["identity"] == {"id": "1", "started_at": "then", "restarts": 0}
 
 
 @pytest.mark.parametrize(
-    ("state", "advice"),
-    [*_ready._REMEDIES.items(), ("refused", "raise stack_patience")],
+    ("state", "said", "cause", "advice"),
+    [
+        ("refused", "nothing listens", "not-listening", "raise stack_patience"),
+        ("starting", "the database system is starting up", "slow-start", "raise stack_patience"),
+        ("password", 'password authentication failed for user "slm_user"', "postgres-password", "stack_fresh"),
+        ("no database", 'database "x" does not exist', "postgres-database", "postgres_database"),
+        ("clock", "600 s further back", "clock-skew", "set the clocks right"),
+        ("unreachable", "green smoke", "unknown", "read the log lines"),
+    ],
 )
-def test_first_line_of_a_failure_is_cause_and_next_action(state: str, advice: str) -> None:
+def test_first_line_of_a_failure_is_cause_and_next_action(state: str, said: str, cause: str, advice: str) -> None:
     with pytest.raises(PhaseError) as failure:
-        _ready.conclude("PostgreSQL", verdict(Observation(False, state, "the cause")), None)
+        _ready.conclude("PostgreSQL", verdict(Observation(False, state, said)), None, GATE)
     first = failure.value.message.splitlines()[0]
-    assert first.startswith("PostgreSQL is not ready after 1.2 s and 7 attempts: the cause; ")
+    assert first.startswith("PostgreSQL is not ready after 1.2 s and 7 attempts: ")
     assert advice in first
+    assert failure.value.cause == cause
+    assert said in failure.value.message
     assert failure.value.result["ready"] is False
-    assert failure.value.result["observations"][0]["detail"] == "the cause"
+    assert failure.value.result["observations"][0]["detail"] == said
+
+
+def test_gate_finds_the_service_behind_a_dead_port(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_ready, "Podman", lambda _executable: Container())
+    asked: list[tuple[str, int]] = []
+
+    def ask(options: Any, _left: float) -> Observation:
+        asked.append((options["postgres_host"], options["postgres_port"]))
+        return Observation(options["postgres_host"] == "10.89.0.2", "silent", "no answer")
+
+    options = {**GATE, "postgres_host": "127.0.0.1", "podman": "podman", "timeout": 0.0, "stable_for": 0.0}
+    with pytest.raises(PhaseError, match=r"not at the published port 15443: .*podman network reload c`\.") as failure:
+        _ready._gate("PostgreSQL", options, Context(), ask)
+    assert failure.value.cause == "published-port-dead"
+    assert asked == [("127.0.0.1", 15443), ("10.89.0.2", 5432)]
 
 
 def test_failure_quotes_the_log_within_bounds_and_without_colours() -> None:
     watch = _watch.Watch(Container(), "c")
     with pytest.raises(PhaseError) as failure:
-        _ready.conclude("Redis", verdict(Observation(False, "exited", "it exited", final=True)), watch)
-    log = failure.value.result["log"]
+        _ready.conclude("Redis", verdict(Observation(False, "exited", "it exited", final=True)), watch, GATE)
+    log = [line[2:] for line in failure.value.message.splitlines() if line.startswith("  ")]
     assert len(log) == _watch.LOG_LINES
     assert log[-1].startswith("panic: x")
     assert len(log[-1]) == _watch.LOG_WIDTH
@@ -398,7 +502,7 @@ def test_watch_is_not_taken_in_by_a_process_of_another_machine_with_the_same_num
     podman = Container(ConmonPid=4711)
     watch = _watch.Watch(podman, "c")
     assert watch(False) is None
-    podman.become(Running=False, ExitCode=137)
+    podman.become(Running=False, Status="exited", ExitCode=137)
     seen = watch(False)
     assert seen is not None
     assert seen.state == "exited"
@@ -407,7 +511,8 @@ def test_watch_is_not_taken_in_by_a_process_of_another_machine_with_the_same_num
 @pytest.mark.parametrize(
     ("now", "state", "says"),
     [
-        ({"Running": False, "ExitCode": 3}, "exited", "exited with status 3"),
+        ({"Running": False, "Status": "exited", "ExitCode": 3}, "exited", "exited with status 3"),
+        ({"Running": False, "Status": "paused"}, "paused", "is paused"),
         ({"StartedAt": "later"}, "replaced", "was started anew"),
         (None, "removed", "was removed"),
     ],
@@ -440,7 +545,7 @@ def test_check_mode_makes_one_attempt_with_time_to_answer(monkeypatch: pytest.Mo
     """It got 50 ms once, which a healthy service may need longer than."""
     lefts: list[float] = []
 
-    def probe(_options: Any, left: float) -> Observation:
+    def probe(_options: Any, left: float, _write: bool) -> Observation:
         lefts.append(left)
         return Observation(False, "refused", "")
 

@@ -1,0 +1,166 @@
+# SPDX-FileCopyrightText: 2026 The kubernaut.integration authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Facts about a container that its log does not tell: why it ended, and how much memory it has. PRIVATE.
+
+Podman's OOMKilled is not to be relied on: with control groups of version 1 and runc, a container that ran out of
+memory has exit status 137 and OOMKilled false. So the kernel's log and the control group are asked, too, and podman's
+events tell whether somebody asked podman to kill it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass
+from typing import Any, Dict, FrozenSet, List, Mapping, Optional, Sequence, Set, Tuple
+
+from ansible_collections.kubernaut.integration.plugins.module_utils import _causes
+from ansible_collections.kubernaut.integration.plugins.module_utils._podman import Podman
+
+#: Seconds that each look may take; this runs when something failed already.
+LOOK = 3.0
+#: Where control groups are; version 1 has a directory for each controller.
+CGROUPS = "/sys/fs/cgroup"
+#: A share of the limit from which memory counts as used up.
+FULL = 0.98
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What a control group says of a container's memory, in bytes.
+
+    :param current: in use now, the page cache included.
+    :param peak: the most that was ever in use; ``current`` where the kernel does not keep it.
+    :param limit: None where there is none.
+    :param kills: processes that were killed because memory ran out.
+    """
+
+    current: int
+    peak: int
+    limit: Optional[int]
+    kills: int
+
+    @property
+    def full(self) -> bool:
+        """Whether the limit was reached."""
+        return self.limit is not None and self.peak >= FULL * self.limit
+
+
+def memory(container: Mapping[str, Any], root: str = CGROUPS) -> Optional[Memory]:
+    """Read a running container's control group; None where it cannot be read, or is gone.
+
+    :param container: as ``podman inspect`` describes it.
+    """
+    path = (container["State"].get("CgroupPath") or "").lstrip("/")
+    if not path:
+        return None
+    limit = container["HostConfig"].get("Memory") or None
+    try:
+        if os.path.exists(os.path.join(root, "cgroup.controllers")):
+            group = os.path.join(root, path)
+            current = int(_read(group, "memory.current"))
+            peak = current
+            with contextlib.suppress(OSError):  # since Linux 5.19
+                peak = int(_read(group, "memory.peak"))
+            return Memory(current, peak, limit, _count(_read(group, "memory.events"), "oom_kill"))
+        group = os.path.join(root, "memory", path)
+        return Memory(
+            int(_read(group, "memory.usage_in_bytes")),
+            int(_read(group, "memory.max_usage_in_bytes")),
+            limit,
+            _count(_read(group, "memory.oom_control"), "oom_kill"),
+        )
+    except (OSError, ValueError):
+        return None
+
+
+def _read(directory: str, name: str) -> str:
+    with open(os.path.join(directory, name), encoding="ascii", errors="replace") as file:
+        return file.read()
+
+
+def _count(text: str, name: str) -> int:
+    """Return the number behind a name in a file of lines ``name number``."""
+    return next((int(line.split()[1]) for line in text.splitlines() if line.split()[:1] == [name]), 0)
+
+
+def kernel_log(identity: str) -> List[str]:
+    """Return the kernel's lines about memory that ran out in one container; empty where they may not be read.
+
+    :param identity: the container's full id, which is part of its control group's name.
+    """
+    program = shutil.which("dmesg", path=os.environ.get("PATH", "") + ":/bin:/usr/bin:/sbin:/usr/sbin")
+    if not program:
+        return []
+    try:
+        done = subprocess.run(
+            [program],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=LOOK,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return []
+    return [line for line in done.stdout.splitlines() if "oom-kill:" in line and identity in line]
+
+
+def events(podman: Podman, identity: str, since: str) -> List[str]:
+    """Return what happened to a container, oldest first, in podman's words (``start``, ``kill``, ``died``, ...).
+
+    :param since: RFC 3339.
+    """
+    arguments = ("--stream=false", "--since", since, "--filter", "container=" + identity, "--format", "json")
+    answer = podman.call("events", *arguments, timeout=LOOK)
+    found: List[str] = []
+    for line in answer.out.splitlines():
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            found.append(str(json.loads(line)["Status"]))
+    return found
+
+
+def _readable(size: int) -> str:
+    return "no limit" if not size else "%d MiB" % (size // (1024 * 1024))
+
+
+def of_container(
+    podman: Podman, container: Mapping[str, Any], peers: Sequence[Mapping[str, Any]] = (), last: Optional[Memory] = None
+) -> Tuple[FrozenSet[str], Dict[str, Any]]:
+    """Return the marks and values of :class:`_causes.Evidence` for a container.
+
+    :param container: as ``podman inspect`` describes it.
+    :param peers: the stack's other containers, likewise.
+    :param last: its memory when it was last looked at.
+    """
+    state = container["State"]
+    values: Dict[str, Any] = {
+        "container": container["Name"],
+        "memory": _readable(container["HostConfig"].get("Memory") or 0),
+    }
+    marks: Set[str] = set()
+    if not state["Running"] and state["ExitCode"] == 137:
+        if state.get("OOMKilled") or (last and last.kills) or kernel_log(container["Id"]):
+            marks.add(_causes.OOM)
+        if last and last.full:
+            marks.add(_causes.AT_LIMIT)
+        if "kill" in events(podman, container["Id"], state["StartedAt"]):
+            marks.add(_causes.KILLED)
+        first = [peer for peer in peers if ended_before(peer, container)]
+        if first:
+            marks.add(_causes.PEER_FIRST)
+            values["peer"] = " and ".join(str(peer["Name"]) for peer in first)
+    return frozenset(marks), values
+
+
+def ended_before(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Tell whether one container ended before another one did, while that one ran."""
+    state = one["State"]
+    if state["Running"] or not state.get("FinishedAt"):
+        return False
+    start, end = other["State"]["StartedAt"], other["State"]["FinishedAt"]
+    return bool(start < state["FinishedAt"] < end)
