@@ -3,8 +3,8 @@
 """Facts about a container that its log does not tell: why it ended, and how much memory it has. PRIVATE.
 
 Podman's OOMKilled is not to be relied on: with control groups of version 1 and runc, a container that ran out of
-memory has exit status 137 and OOMKilled false. So the kernel's log and the control group are asked, too, and podman's
-events tell whether somebody asked podman to kill it.
+memory has exit status 137 and OOMKilled false. So the kernel's log, the control group and what the container's monitor
+noted are asked, too, and podman's events tell whether somebody asked podman to kill it.
 """
 
 from __future__ import annotations
@@ -12,12 +12,15 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import subprocess
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Dict, FrozenSet, List, Mapping, Optional, Sequence, Set, Tuple
 
 from ansible_collections.kubernaut.integration.plugins.module_utils import _causes
+from ansible_collections.kubernaut.integration.plugins.module_utils._plan import LABEL
 from ansible_collections.kubernaut.integration.plugins.module_utils._podman import Podman
 
 #: Seconds that each look may take; this runs when something failed already.
@@ -124,6 +127,32 @@ def events(podman: Podman, identity: str, since: str) -> List[str]:
     return found
 
 
+def monitor_saw(container: Mapping[str, Any]) -> bool:
+    """Tell whether the container's monitor noted that memory ran out.
+
+    It leaves a file where it was started, which for containers of a stack is a directory of their own; podman before 5
+    looks for it elsewhere.
+    """
+    labels = container["Config"].get("Labels") or {}
+    home, component = labels.get(LABEL + "state-dir"), labels.get(LABEL + "component")
+    if not home or not component:
+        return False
+    try:
+        noted = os.stat(os.path.join(home, "run", component, "oom")).st_mtime
+    except OSError:
+        return False
+    return noted >= seconds(container["State"]["StartedAt"])
+
+
+def seconds(text: str) -> float:
+    """Return a time of podman's (RFC 3339, in UTC or with an offset, nanoseconds) in seconds since the epoch."""
+    found = re.fullmatch(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d+)?(Z|[+-]\d\d:\d\d)", text)
+    if found is None:
+        return 0.0
+    zone = "+0000" if found[3] == "Z" else found[3].replace(":", "")
+    return datetime.strptime(found[1] + zone, "%Y-%m-%dT%H:%M:%S%z").timestamp() + float(found[2] or 0)
+
+
 def _readable(size: int) -> str:
     return "no limit" if not size else "%d MiB" % (size // (1024 * 1024))
 
@@ -144,7 +173,7 @@ def of_container(
     }
     marks: Set[str] = set()
     if not state["Running"] and state["ExitCode"] == 137:
-        if state.get("OOMKilled") or (last and last.kills) or kernel_log(container["Id"]):
+        if state.get("OOMKilled") or (last and last.kills) or monitor_saw(container) or kernel_log(container["Id"]):
             marks.add(_causes.OOM)
         if last and last.full:
             marks.add(_causes.AT_LIMIT)

@@ -75,6 +75,8 @@ HELP: Sequence[Tuple[str, str]] = (("nft", "nft"), ("netavark", "iptables"), (""
 MODEST = 1024
 #: Raised when what is remembered of a machine changes its shape.
 FORMAT = 4
+#: Environment variable with the directory from which a container is started.
+DIRECTORY_VARIABLE = "KUBERNAUT_INTEGRATION_DIRECTORY"
 #: What podman asks for where nothing limits it.
 MOST_FILES = 1048576
 
@@ -321,6 +323,15 @@ def wrapper(podman: str, way: Way) -> str:
     return '#!/bin/sh\nexec "%s" --runtime "%s" "$@"\n' % (podman, way.runtime)
 
 
+def starter(podman: str) -> str:
+    """Return a shell script that calls podman from the directory that DIRECTORY_VARIABLE names.
+
+    A container's monitor stays in the directory from which it was started, and some (2.1.6) write a file ``oom`` there
+    when memory runs out: it must be neither the user's directory nor one that he wants to unmount.
+    """
+    return '#!/bin/sh\ncd "${%s:-.}" && exec "%s" "$@"\n' % (DIRECTORY_VARIABLE, podman)
+
+
 def _free_mib(path: str) -> int:
     """Free space in MiB for an unprivileged writer, of the file system on which ``path`` will be."""
     while not os.path.exists(path):
@@ -473,6 +484,8 @@ def _ask_podman(
     if way.runtime:
         answer["podman"] = os.path.join(directory, "podman")
         write_private(answer["podman"], wrapper(executable, way), 0o700)
+    answer["starter"] = os.path.join(directory, "start")
+    write_private(answer["starter"], starter(shutil.which(answer["podman"]) or answer["podman"]), 0o700)
     del known["fingerprint"]
     answer.update(known)
     answer["run_arguments"] = way.run_arguments

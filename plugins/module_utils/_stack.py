@@ -226,8 +226,9 @@ def _present(options: Options, context: Context, podman: Podman, directory: str)
         done += ["created %s" % path for path in (os.path.dirname(directory), directory) if make_private(path)]
         _lock_out(options, directory)
         # Only now: the run that held the lock may have taken the directory away.
-        config = os.path.join(directory, "config")
-        done += ["created %s" % config] if make_private(config) else []
+        for path in ("config", "run", *(os.path.join("run", component) for component in options["containers"])):
+            made = os.path.join(directory, path)
+            done += ["created %s" % made] if make_private(made) else []
     found = inspect(podman, options) if options["inspect"] else _nothing(options["containers"])
     if options["fresh"] and any(found.values()):
         done += remove_all(podman, options["name"], options["stop_timeout"], context)

@@ -140,6 +140,13 @@ podman:
   returned: success, and on failure because of O(required)
   type: str
   sample: /usr/bin/podman
+starter:
+  description: >-
+    Script with which containers are started: it calls podman from the directory that
+    E(KUBERNAUT_INTEGRATION_DIRECTORY) names. Absent where podman is a client, and where nothing was tried yet.
+  returned: when it is known how containers run here
+  type: str
+  sample: /home/dev/.local/state/kubernaut-integration/_machine/start
 runtime:
   description: OCI runtime that has to be named; empty when podman's own choice works.
   returned: success, and on failure because of O(required)

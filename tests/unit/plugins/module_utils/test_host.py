@@ -101,6 +101,26 @@ def test_network_of_a_user_follows_from_podmans_version(
     assert _host.rootless_network(_host.Podman(), version) == network
 
 
+def test_containers_are_started_from_their_own_directory(tmp_path: Path) -> None:
+    podman = tmp_path / "podman"
+    podman.write_text('#!/bin/sh\npwd\nprintf "%s\\n" "$@"\n')
+    podman.chmod(0o755)
+    script = tmp_path / "start"
+    script.write_text(_host.starter(str(podman)))
+    script.chmod(0o700)
+    own = tmp_path / "run dir"
+    own.mkdir()
+    for directory, expected in ((str(own), own), ("", Path.cwd())):
+        said = subprocess.run(
+            [script, "run", "a b"],
+            env={_host.DIRECTORY_VARIABLE: directory, "PATH": os.environ["PATH"]},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert said.stdout.splitlines() == [str(expected), "run", "a b"]
+
+
 def test_wrapper_passes_everything_on(tmp_path: Path) -> None:
     """Arguments with spaces, quotes and stars arrive as they were given."""
     podman = tmp_path / "my podman"
