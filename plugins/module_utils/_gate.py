@@ -8,6 +8,7 @@ pointless because the container that should answer is gone. It knows nothing of 
 
 from __future__ import annotations
 
+import threading
 import time
 from dataclasses import dataclass
 from typing import Any, Callable, Dict, List, Optional
@@ -86,6 +87,37 @@ def next_gap(gap: float, age: float) -> float:
     return QUICK_GAP if age < QUICK_PERIOD else min(SLOW_GAP, gap * GROWTH)
 
 
+def _attempt(
+    probe: Callable[[float], Observation], left: float, watch: Callable[[bool], Optional[Observation]]
+) -> Observation:
+    """Make one attempt, and look at the container meanwhile.
+
+    A published port takes what is sent to a dead container without a word: an attempt that had begun would hold up the
+    news for as long as it may take. It is left alone then, and ends by its own deadline.
+    """
+    answers: List[Observation] = []
+    errors: List[BaseException] = []
+
+    def ask() -> None:
+        try:
+            answers.append(probe(left))
+        except BaseException as error:  # handed on to whoever waits
+            errors.append(error)
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    while True:
+        thread.join(QUICK_GAP)
+        if not thread.is_alive():
+            break
+        gone = watch(False)
+        if gone is not None:
+            return gone
+    if errors:
+        raise errors[0]
+    return answers[0]
+
+
 def wait(
     probe: Callable[[float], Observation],
     timeout: float,
@@ -111,7 +143,8 @@ def wait(
     lapsed = False
     while True:
         left = max(0.0, timeout - (clock() - begin))
-        observation = probe(max(left, QUICK_GAP))
+        left = max(left, QUICK_GAP)
+        observation = probe(left) if watch is None else _attempt(probe, left, watch)
         attempts += 1
         age = clock() - begin
         opening = observation.ready and age - (age if since is None else since) >= stable_for

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any, Dict, FrozenSet, List, Optional, Tuple
 
 from ansible_collections.kubernaut.integration.plugins.module_utils import _causes, _evidence
@@ -15,6 +16,10 @@ from ansible_collections.kubernaut.integration.plugins.module_utils._podman impo
 #: How much of a container's log a failure may quote.
 LOG_LINES = 20
 LOG_WIDTH = 400
+#: How often podman is asked again, and after how many seconds, when a process is gone that podman still says runs.
+SOON, SOON_GAP = 20, 0.01
+#: Podman's words for a container that has ended; the first one holds until it has tidied up.
+ENDED = ("stopped", "exited")
 
 
 class Watch:
@@ -39,6 +44,7 @@ class Watch:
         self._first: Dict[str, Any] = first
         self._last = first
         self._memory: Optional[_evidence.Memory] = None
+        self._seen = False
 
     def _look(self) -> Optional[Dict[str, Any]]:
         found = self._podman.inspect(self.name, kind="container")
@@ -73,8 +79,14 @@ class Watch:
         if not certain and state["Running"] and _parent(state["Pid"]) == state.get("ConmonPid", -1):
             # When it has ended, its control group is gone.
             self._memory = _evidence.memory(self._first) or self._memory
+            self._seen = True
             return None
         now = self._look()
+        for _more in range(0 if certain or not self._seen else SOON):
+            if now is None or not now["State"]["Running"] or _identity(now) != self.identity:
+                break
+            time.sleep(SOON_GAP)  # its process is gone, and podman does not know yet
+            now = self._look()
         self._last = now or self._last
         if now is None:
             return Observation(False, "removed", "the container %s was removed" % self.name, final=True)
@@ -82,7 +94,7 @@ class Watch:
             return None
         if now["State"]["Running"]:
             return Observation(False, "replaced", "the container %s was started anew" % self.name, final=True)
-        if now["State"]["Status"] != "exited":
+        if now["State"]["Status"] not in ENDED:
             status = str(now["State"]["Status"])
             return Observation(False, status, "the container %s is %s" % (self.name, status), final=True)
         code = now["State"]["ExitCode"]
@@ -98,7 +110,7 @@ class Watch:
             peers = [other for other in others if other["Id"] != self._last["Id"]]
         marks, values = _evidence.of_container(self._podman, self._last, peers, self._memory)
         state = self._last["State"]
-        return marks, values, state["ExitCode"] if state["Status"] == "exited" else None
+        return marks, values, state["ExitCode"] if state["Status"] in ENDED else None
 
     def own_address(self, port: int) -> Optional[Tuple[str, int]]:
         """Return where the container itself listens for what is published at ``port``; None where that is not known."""

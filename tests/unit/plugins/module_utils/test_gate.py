@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable
 
 import pytest
@@ -111,6 +113,29 @@ def test_container_that_exits_ends_the_gate_at_once() -> None:
     assert verdict.last is GONE
     assert verdict.elapsed < 1.1
     assert [seen.state for seen in verdict.observations] == ["refused", "exited"]
+
+
+def test_end_of_the_container_is_seen_while_an_attempt_hangs() -> None:
+    """An attempt at a dead container's port once held up the news for its whole two seconds."""
+    release = threading.Event()
+
+    def probe(_left: float) -> Observation:
+        release.wait(10)
+        return NOT_YET
+
+    begin = time.monotonic()
+    verdict = wait(probe, 30.0, lambda _certain: GONE if time.monotonic() - begin > 0.1 else None)
+    release.set()
+    assert verdict.last is GONE
+    assert time.monotonic() - begin < 5.0
+
+
+def test_what_goes_wrong_in_an_attempt_is_not_lost() -> None:
+    def probe(_left: float) -> Observation:
+        raise KeyError("lost")
+
+    with pytest.raises(KeyError, match="lost"):
+        wait(probe, 1.0, lambda _certain: None)
 
 
 def test_gate_stays_shut_when_an_answer_comes_from_somebody_else() -> None:
