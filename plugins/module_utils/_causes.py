@@ -336,6 +336,12 @@ CAUSES: Sequence[Cause] = (
         states=("exited",),
         marks=(WAS_READY,),
     ),
+    Cause(
+        "stopped",
+        "the container {container} ended in good order (exit status 0): somebody stopped it",
+        "see who with `podman events`, then " + _RERUN,
+        exits=(0,),
+    ),
     # What happened to the container while a gate waited.
     Cause(
         "replaced",

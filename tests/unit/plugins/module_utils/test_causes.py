@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -47,6 +49,7 @@ CASES: list[tuple[str, Evidence]] = [
     # The same facts mean less where nothing has to wait for the one that ended first.
     ("sigkill", dead(code=137, subject=REDIS, marks=marks(_causes.PEER_FIRST))),
     ("stopped", dead(code=143)),
+    ("stopped", dead("bye", code=0, subject=REDIS)),
     ("not-executable", dead(code=126)),
     ("no-such-command", dead(code=127)),
     ("port-bound", dead("Server error listen tcp :8080: bind: address already in use", "stopped", code=0)),
@@ -174,3 +177,15 @@ def test_the_last_word_counts() -> None:
 def test_what_is_said_is_bounded_and_one_line() -> None:
     text = str(explain(seen(DATASTORAGE, "body", "x" * 5000)))
     assert len(text) < 600
+
+
+#: Ids that phases give by themselves, because they know more than a table could.
+_GIVEN = re.compile(r'(?:cause=|Finding\(|_failure\(|\bknown = )\s*"([a-z-]+)"(?: if .* else "([a-z-]+)")?')
+
+
+def test_every_id_is_in_the_documentation() -> None:
+    ids = {cause.id for cause in _causes.CAUSES} | {_causes.UNKNOWN}
+    for file in Path(_causes.__file__).parent.glob("_*.py"):
+        ids |= {name for names in _GIVEN.findall(file.read_text()) for name in names if name}
+    page = (Path(__file__).resolve().parents[4] / "docs" / "causes.md").read_text()
+    assert set(re.findall(r"^\| `([a-z-]+)` \|", page, re.MULTILINE)) == ids
