@@ -187,9 +187,9 @@ def of_container(
 
 
 def ended_before(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Tell whether one container ended before another one did, while that one ran."""
+    """Tell whether one container ended before another one did, while that one ran; it may have been started since."""
     state = one["State"]
-    if state["Running"] or not state.get("FinishedAt"):
+    if not state.get("FinishedAt"):
         return False
     start, end = other["State"]["StartedAt"], other["State"]["FinishedAt"]
     return bool(start < state["FinishedAt"] < end)

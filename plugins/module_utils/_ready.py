@@ -65,18 +65,10 @@ _PROBE_KEY, _PROBE_LIFE = "kubernaut-integration:probe:%s", 5000
 Ask = Callable[[Options, float], Observation]
 
 
-def name_cause(
-    subject: str,
-    verdict: Verdict,
-    watch: Optional[Watch],
-    options: Options,
-    marks: Sequence[str],
-    log: Sequence[str],
-) -> Named:
+def name_cause(subject: str, verdict: Verdict, watch: Optional[Watch], options: Options, marks: Sequence[str]) -> Named:
     """Return the cause of a gate that did not open.
 
     :param marks: facts that were found out by asking elsewhere.
-    :param log: the container's.
     """
     found, values, code = watch.evidence() if watch else (frozenset(), {}, None)
     port = next((value for name, value in options.items() if name == PREFIXES.get(subject, "") + "_port"), "?")
@@ -84,7 +76,7 @@ def name_cause(
         subject=subject,
         state=verdict.last.state,
         said=verdict.last.detail,
-        log=log,
+        log=watch.last_words() if watch else (),
         exit_code=code,
         marks=found | set(marks) | ({_causes.WAS_READY} if verdict.lapsed else set()),
         values={
@@ -110,13 +102,12 @@ def conclude(
         return result
     attempts = "%d attempt%s" % (verdict.attempts, "" if verdict.attempts == 1 else "s")
     after = "after %.1f s and %s" % (verdict.elapsed, attempts)
-    log = watch.log() if watch else []
-    named = name_cause(subject, verdict, watch, options, marks, log)
+    named = name_cause(subject, verdict, watch, options, marks)
     lines = ["%s is not ready %s: %s" % (subject, after, named)]
     if verdict.last.detail not in lines[0]:
         lines.append("Last seen: %s." % verdict.last.detail.rstrip("."))
     if watch:
-        lines += ["Last lines of `podman logs %s`:" % watch.name, *("  " + line for line in log)]
+        lines += ["Last lines of `podman logs %s`:" % watch.name, *("  " + line for line in watch.log())]
     raise PhaseError("\n".join(lines), cause=named.id, **result)
 
 

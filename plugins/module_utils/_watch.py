@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import time
+from datetime import datetime, timezone
 from typing import Any, Dict, FrozenSet, List, Optional, Tuple
 
 from ansible_collections.kubernaut.integration.plugins.module_utils import _causes, _evidence
@@ -18,8 +19,8 @@ LOG_LINES = 20
 LOG_WIDTH = 400
 #: How often podman is asked again, and after how many seconds, when a process is gone that podman still says runs.
 SOON, SOON_GAP = 20, 0.01
-#: Podman's words for a container that has ended; the first one holds until it has tidied up.
-ENDED = ("stopped", "exited")
+#: Podman's words for a container that has ended while it is not tidied up, and the most seconds that this takes.
+UNSETTLED, SETTLE = ("stopping", "stopped"), 3.0
 
 
 class Watch:
@@ -45,6 +46,7 @@ class Watch:
         self._last = first
         self._memory: Optional[_evidence.Memory] = None
         self._seen = False
+        self._asked = datetime.now(timezone.utc).isoformat()
 
     def _look(self) -> Optional[Dict[str, Any]]:
         found = self._podman.inspect(self.name, kind="container")
@@ -94,14 +96,24 @@ class Watch:
             return None
         if now["State"]["Running"]:
             return Observation(False, "replaced", "the container %s was started anew" % self.name, final=True)
-        if now["State"]["Status"] not in ENDED:
-            status = str(now["State"]["Status"])
+        status = str(now["State"]["Status"])
+        if status in UNSETTLED:
+            return Observation(False, "exited", "the container %s ended" % self.name, final=True)
+        if status != "exited":
             return Observation(False, status, "the container %s is %s" % (self.name, status), final=True)
         code = now["State"]["ExitCode"]
         return Observation(False, "exited", "the container %s exited with status %d" % (self.name, code), final=True)
 
+    def _settle(self) -> None:
+        """Look until podman has tidied up after the container's end: only then its exit status is known."""
+        deadline = time.monotonic() + SETTLE
+        while self._last["State"]["Status"] in UNSETTLED and time.monotonic() < deadline:
+            time.sleep(SOON_GAP)
+            self._last = self._look() or self._last
+
     def evidence(self) -> Tuple[FrozenSet[str], Dict[str, Any], Optional[int]]:
         """Return marks, values and exit status of the container as it was last seen, for :class:`_causes.Evidence`."""
+        self._settle()
         label = self._last["Config"]["Labels"].get(LABEL + "stack") if self._last["Config"].get("Labels") else None
         peers: List[Dict[str, Any]] = []
         if label:
@@ -110,7 +122,7 @@ class Watch:
             peers = [other for other in others if other["Id"] != self._last["Id"]]
         marks, values = _evidence.of_container(self._podman, self._last, peers, self._memory)
         state = self._last["State"]
-        return marks, values, state["ExitCode"] if state["Status"] in ENDED else None
+        return marks, values, state["ExitCode"] if state["Status"] == "exited" else None
 
     def own_address(self, port: int) -> Optional[Tuple[str, int]]:
         """Return where the container itself listens for what is published at ``port``; None where that is not known."""
@@ -122,12 +134,19 @@ class Watch:
         return None
 
     def log(self) -> List[str]:
-        """Return the last lines of the log since the container's start, without colours, bounded in number and width.
+        """Return the last lines of the log since the container's start; no colours, bounded in number and width."""
+        return self._log_since(self._last["State"]["StartedAt"])
 
-        What an earlier start of it said must not be taken for the cause of this one's end.
+    def last_words(self) -> List[str]:
+        """Return those lines of the log that can tell why the gate did not open.
+
+        Of a container that has ended, all since its start, but none of an earlier life; of a living one, those since
+        the gate was asked, because an older complaint is no cause of now.
         """
-        since = ("--since", self._last["State"]["StartedAt"])
-        answer = self._podman.call("logs", *since, "--tail", str(LOG_LINES), self.name, timeout=5)
+        return self.log() if not self._last["State"]["Running"] else self._log_since(self._asked)
+
+    def _log_since(self, moment: str) -> List[str]:
+        answer = self._podman.call("logs", "--since", moment, "--tail", str(LOG_LINES), self.name, timeout=5)
         lines = (answer.out + answer.err).splitlines()[-LOG_LINES:]
         return [_causes.plain(line)[:LOG_WIDTH] for line in lines]
 

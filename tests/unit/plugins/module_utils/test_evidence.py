@@ -118,6 +118,7 @@ def quiet_kernel(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 EARLIER = container("wf_redis_1", ExitCode=0, FinishedAt="2026-01-01T00:00:50.0Z")
 LATER = container("wf_redis_1", ExitCode=0, FinishedAt="2026-01-01T00:02:00.0Z")
 LONG_AGO = container("wf_redis_1", ExitCode=0, FinishedAt="2025-12-31T00:00:00.0Z")
+AGAIN = container("wf_redis_1", Running=True, FinishedAt="2026-01-01T00:00:50.0Z")
 ALIVE = container("wf_redis_1", Running=True, FinishedAt="0001-01-01T00:00:00Z")
 
 
@@ -130,6 +131,7 @@ ALIVE = container("wf_redis_1", Running=True, FinishedAt="0001-01-01T00:00:00Z")
         (container(), ("died",), (), Memory(1, 1, 64 * MIB, 1), {_causes.OOM}),
         (container(), ("died",), (), Memory(1, 64 * MIB, 64 * MIB, 0), {_causes.AT_LIMIT}),
         (container(), ("died",), (EARLIER,), None, {_causes.PEER_FIRST}),
+        (container(), ("died",), (AGAIN,), None, {_causes.PEER_FIRST}),
         (container(), ("died",), (LATER, LONG_AGO, ALIVE), None, set()),
         # What ended in another way needs no such facts.
         (container(ExitCode=1), ("kill",), (EARLIER,), Memory(1, 64 * MIB, 64 * MIB, 3), set()),

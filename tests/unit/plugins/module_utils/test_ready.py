@@ -480,6 +480,31 @@ def test_failure_quotes_the_log_within_bounds_and_without_colours() -> None:
     assert "Last lines of `podman logs c`:" in failure.value.message
 
 
+def test_exit_status_is_waited_for() -> None:
+    """Podman 4.3 calls a container stopped, with another exit status, until it has tidied up."""
+    podman = Container(Pid=2**22 + 1)
+    watch = _watch.Watch(podman, "c")
+    podman.become(Running=False, Status="stopped", ExitCode=0)
+    assert watch(False) is not None
+    threading.Timer(0.1, lambda: podman.become(Status="exited", ExitCode=137)).start()
+    assert watch.evidence()[2] == 137
+
+
+def test_old_complaints_of_a_living_container_are_no_cause_of_now() -> None:
+    """A gate that met silence was once told that there were too many clients, because there had been."""
+    podman = Container()
+    watch = _watch.Watch(podman, "c")
+    watch.last_words()
+    watch.log()
+    since = [call[call.index("--since") + 1] for call in podman.calls if call[0] == "logs"]
+    assert since[0] > "2026"
+    assert since[1] == "then"
+    podman.become(Running=False, Status="exited", ExitCode=1)
+    watch(True)
+    watch.last_words()
+    assert podman.calls[-1][podman.calls[-1].index("--since") + 1] == "then"
+
+
 def test_container_that_is_not_there_is_not_waited_for() -> None:
     podman = Container()
     podman.facts = None
@@ -512,6 +537,7 @@ def test_watch_is_not_taken_in_by_a_process_of_another_machine_with_the_same_num
     ("now", "state", "says"),
     [
         ({"Running": False, "Status": "exited", "ExitCode": 3}, "exited", "exited with status 3"),
+        ({"Running": False, "Status": "stopped"}, "exited", "the container c ended"),
         ({"Running": False, "Status": "paused"}, "paused", "is paused"),
         ({"StartedAt": "later"}, "replaced", "was started anew"),
         (None, "removed", "was removed"),
