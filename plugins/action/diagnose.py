@@ -18,9 +18,10 @@ class ActionModule(TellingAction):
     phase = PHASE
 
     def localize(self, options: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
-        """Say with which command this controller takes this very stack down."""
+        """Say where the evidence will lie, and with which command this controller takes this very stack down."""
         remote = self._connection.transport != "local"
         given = {**options["variables"], **({"stack_hosts": task_vars["inventory_hostname"]} if remote else {})}
         told = {name: value for name, value in given.items() if value and value != DEFAULTS.get(name)}
         arguments = [word for name, value in told.items() for word in ("-e", "%s=%s" % (name, value))]
-        return {**options, "teardown_command": playbook_command("teardown", arguments, task_vars, remote)}
+        command = playbook_command("teardown", arguments, task_vars, remote)
+        return {**options, "host": task_vars["inventory_hostname"] if remote else "", "teardown_command": command}

@@ -135,6 +135,12 @@ CAUSES: Sequence[Cause] = (
         marks=(OOM,),
     ),
     Cause(
+        "out-of-memory",
+        "a process in the container {container} was killed because its memory limit ({memory}) was reached",
+        "raise {prefix}_memory",
+        marks=(OOM,),
+    ),
+    Cause(
         "killed",
         "somebody killed the container {container} (exit status 137, and podman was told to)",
         "see who with `podman events`, then " + _RERUN,
@@ -492,7 +498,7 @@ CAUSES: Sequence[Cause] = (
         "no-such-command",
         "an image does not have the command that it is to run ({what})",
         "name another image",
-        said=r"(?P<what>[^\n:]{0,80}: executable file[^\n:]{0,40} not found[^\n:]{0,40})",
+        said=r"(?P<what>[^\n]{0,160}): OCI runtime attempted to invoke a command that was not found",
     ),
     Cause(
         "not-executable",

@@ -172,9 +172,13 @@ def of_container(
         "memory": _readable(container["HostConfig"].get("Memory") or 0),
     }
     marks: Set[str] = set()
-    if not state["Running"] and state["ExitCode"] == 137:
-        if state.get("OOMKilled") or (last and last.kills) or monitor_saw(container) or kernel_log(container["Id"]):
-            marks.add(_causes.OOM)
+    status = 0 if state["Running"] else state["ExitCode"]
+    # It need not be the container's first process that was killed: initdb ends with 1 when its child was.
+    if status != 0 and (
+        state.get("OOMKilled") or (last and last.kills) or monitor_saw(container) or kernel_log(container["Id"])
+    ):
+        marks.add(_causes.OOM)
+    if status == 137:
         if last and last.full:
             marks.add(_causes.AT_LIMIT)
         if "kill" in events(podman, container["Id"], state["StartedAt"]):

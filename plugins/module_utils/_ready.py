@@ -251,7 +251,7 @@ def redis_observation(options: Options, left: float, write: bool = True) -> Obse
         return Observation(False, "unreachable", text[:300])
     if int(loading or 0) != 0:
         return Observation(False, "loading", "Redis is loading its data set")
-    return Observation(True, "ready", "PONG, loading:0, takes writes")
+    return Observation(True, "ready", "PONG, loading:0%s" % (", takes writes" if write else ""))
 
 
 def _redis_refusal(text: str) -> Observation:

@@ -139,11 +139,13 @@ def lines(options: Options, took: Sequence[Tuple[str, float]], files: Mapping[st
     text = ["", "%s on %s: %s" % (facts["stack"], facts["host"], options["proof"]), ""]
     text += ["  %-12s %-*s  %s" % (name, width, where, what) for name, where, what in rows]
     text += ["", "  " + "  ".join("%s %.2f s" % pair for pair in took)]
+    text += ["  memory  " + options["memory"]] if options["memory"] else []
     text += ["", *("  note: " + note for note in options["notes"])] if options["notes"] else []
     text += [
         "",
         "  point a suite at it   set -a; . %s; set +a" % files[ENV_FILE],
         "  check it again        %s" % options["verify_command"],
+        "                        after every suite: it names what ended, restarted or ran out of memory since",
         "  take it down          %s" % options["teardown_command"],
         "",
         "  " + service_line(options),
@@ -206,6 +208,7 @@ PHASE = Phase(
             "options": {"phase": _STR, "at": {"type": "float", "required": True}},
         },
         "variables": {"type": "dict", "default": {}},
+        "memory": {"type": "str", "default": ""},
         "notes": {"type": "list", "elements": "str", "default": []},
         # The action front fills these in: the commands are the controller's.
         "verify_command": {"type": "str", "default": ""},

@@ -127,6 +127,11 @@ options:
         on the controller in C(vars.json), which the commands in RV(lines) name.
     type: dict
     default: {}
+  memory:
+    description: >-
+      Memory of the containers in one line (RV(kubernaut.integration.stack_stable#module:headroom)), for the summary.
+    type: str
+    default: ''
   notes:
     description: Sentences about the machine that the summary repeats.
     type: list

@@ -29,6 +29,7 @@ WHOSE = ("run",)
 #: Name of the task that is not waited for.
 ASYNC = "async"
 GATE = ("elapsed", "attempts", "observations")
+MEMORY = ("memory", "headroom", "lines")
 
 
 @dataclass(frozen=True)
@@ -230,6 +231,8 @@ def whole(live: Stack) -> dict[str, Row]:
         "failure": "it failed",
     }
     gone = {**podman, "stack": live.name, "components": ["redis", "datastorage"]}
+    stable = {**podman, **{key: evidence[key] for key in ("name", "containers")}, "state_dir": "{{ here }}/lives"}
+    nowhere = {**stable, "name": "nosuch", "containers": dict.fromkeys(live.ports, "nosuch")}
     return {
         "host": Row("host_probe", {"min_free_mib": 1}, ("free_mib",)),
         "host in check mode": Row("host_probe", {"min_free_mib": 1}, ("free_mib",), task={"check_mode": True}),
@@ -264,6 +267,14 @@ def whole(live: Stack) -> dict[str, Row]:
         ),
         "containers absent in check mode": Row("container_absent", gone, changed=True, task={"check_mode": True}),
         "containers of no stack absent": Row("container_absent", {**gone, "stack": "nosuch"}),
+        "lives without a record": Row("stack_stable", stable, MEMORY),
+        "lives recorded in check mode": Row(
+            "stack_stable", {**stable, "record": True}, (*MEMORY, "since"), changed=True, task={"check_mode": True}
+        ),
+        "lives recorded": Row("stack_stable", {**stable, "record": True}, (*MEMORY, "since"), changed=True),
+        "lives recorded again": Row("stack_stable", {**stable, "record": True}, (*MEMORY, "since")),
+        "lives looked back at": Row("stack_stable", stable, (*MEMORY, "since")),
+        "lives of no containers": Row("stack_stable", nowhere, fails=True),
         "evidence": Row("diagnose", evidence, blur=r"failure-\d+-\d+"),
         "evidence in check mode": Row("diagnose", evidence, blur=r"failure-\d+-\d+", task={"check_mode": True}),
     }
@@ -388,7 +399,8 @@ def test_both_fronts_write_the_same_files(fronts: Fronts) -> None:
             # What podman says about containers that live on changes all the time.
             text = path.read_text() if path.name == "summary.md" or "evidence" not in path.parts else ""
             name, text = (
-                re.sub(r"failure-\d+-\d+", "failure", each.replace(str(here), "HERE")) for each in (str(path), text)
+                re.sub(r'failure-\d+-\d+|(?<="since": ")[^"]+', "time", each.replace(str(here), "HERE"))
+                for each in (str(path), text)
             )
             written[name] = (path.stat().st_mode, text)
         return written

@@ -208,4 +208,4 @@ def test_every_scenario_that_makes_hosts_is_in_their_lane(runner: ModuleType, mo
         "molecule-remote",
         "molecule-rootless",
     }
-    assert lanes["live"] == lanes["molecule-default"] == runner.HERE
+    assert (lanes["live"], lanes["molecule-default"]) == (runner.LIVE, runner.HERE)

@@ -42,6 +42,7 @@ def marks(*names: str) -> frozenset[str]:
 CASES: list[tuple[str, Evidence]] = [
     ("out-of-memory", dead(code=137, marks=marks(_causes.OOM, _causes.AT_LIMIT))),
     ("out-of-memory", dead(code=137, marks=marks(_causes.OOM, _causes.PEER_FIRST))),
+    ("out-of-memory", dead("initdb: error: child process was terminated", code=1, marks=marks(_causes.OOM))),
     ("killed", dead(code=137, marks=marks(_causes.KILLED, _causes.AT_LIMIT))),
     ("stop-order", dead(code=137, marks=marks(_causes.PEER_FIRST), values={"peer": "wf_redis_1"})),
     ("out-of-memory-likely", dead(code=137, marks=marks(_causes.AT_LIMIT))),
@@ -135,7 +136,7 @@ CASES: list[tuple[str, Evidence]] = [
         seen(
             "",
             "",
-            'Error: runc: exec: "nosuch": executable file not found in $PATH: OCI runtime attempted to invoke a '
+            'Error: runc: exec: "/dial": stat /dial: no such file or directory: OCI runtime attempted to invoke a '
             "command that was not found",
         ),
     ),

@@ -133,8 +133,9 @@ ALIVE = container("wf_redis_1", Running=True, FinishedAt="0001-01-01T00:00:00Z")
         (container(), ("died",), (EARLIER,), None, {_causes.PEER_FIRST}),
         (container(), ("died",), (AGAIN,), None, {_causes.PEER_FIRST}),
         (container(), ("died",), (LATER, LONG_AGO, ALIVE), None, set()),
-        # What ended in another way needs no such facts.
-        (container(ExitCode=1), ("kill",), (EARLIER,), Memory(1, 64 * MIB, 64 * MIB, 3), set()),
+        (container(ExitCode=1), ("died",), (), Memory(1, 64 * MIB, 64 * MIB, 1), {_causes.OOM}),
+        # What ended in another way needs no other facts.
+        (container(ExitCode=1), ("kill",), (EARLIER,), Memory(1, 64 * MIB, 64 * MIB, 0), set()),
         (container(Running=True, ExitCode=0), ("kill",), (), None, set()),
     ],
 )

@@ -490,19 +490,26 @@ def test_exit_status_is_waited_for() -> None:
     assert watch.evidence()[2] == 137
 
 
+def test_first_words_are_older_than_the_start() -> None:
+    """What a process says at once is in the log before podman takes the time of its start."""
+    podman = Container(Running=False, Status="exited", StartedAt="2026-01-01T00:00:01.010Z")
+    _watch.Watch(podman, "c").log()
+    assert podman.calls[-1][podman.calls[-1].index("--since") + 1] == "2026-01-01T00:00:00.010000+00:00"
+
+
 def test_old_complaints_of_a_living_container_are_no_cause_of_now() -> None:
     """A gate that met silence was once told that there were too many clients, because there had been."""
-    podman = Container()
+    podman = Container(StartedAt="2026-01-01T00:00:01Z")
     watch = _watch.Watch(podman, "c")
     watch.last_words()
     watch.log()
     since = [call[call.index("--since") + 1] for call in podman.calls if call[0] == "logs"]
-    assert since[0] > "2026"
-    assert since[1] == "then"
+    assert since[0] > "2026-11"
+    assert since[1] == "2026-01-01T00:00:00+00:00"
     podman.become(Running=False, Status="exited", ExitCode=1)
     watch(True)
     watch.last_words()
-    assert podman.calls[-1][podman.calls[-1].index("--since") + 1] == "then"
+    assert podman.calls[-1][podman.calls[-1].index("--since") + 1] == "2026-01-01T00:00:00+00:00"
 
 
 def test_container_that_is_not_there_is_not_waited_for() -> None:

@@ -52,6 +52,7 @@ def _options(tmp_path: Path) -> dict[str, Any]:
         "verify_command": "make verify",
         "teardown_command": "make teardown",
         "variables": {},
+        "memory": "",
         "notes": [],
     }
 
@@ -166,3 +167,16 @@ def test_summary_says_where_what_and_what_next(options: dict[str, Any], tmp_path
         "make teardown",
     ):
         assert part in text
+
+
+def test_summary_shows_memory_where_it_is_known(options: dict[str, Any]) -> None:
+    assert not [line for line in _report.run(options, Context())["lines"] if "memory" in line and "MiB" in line]
+    result = _report.run({**options, "memory": "redis 9 (peak 12) of 128 MiB"}, Context())
+    assert "  memory  redis 9 (peak 12) of 128 MiB" in result["lines"]
+    assert result["changed"] is False
+
+
+def test_summary_says_when_to_check_again(options: dict[str, Any]) -> None:
+    lines = _report.run(options, Context())["lines"]
+    place = lines.index("  check it again        make verify")
+    assert "after every suite" in lines[place + 1]
