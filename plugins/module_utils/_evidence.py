@@ -16,7 +16,7 @@ import re
 import shutil
 import subprocess
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timezone
 from typing import Any, Dict, FrozenSet, List, Mapping, Optional, Sequence, Set, Tuple
 
 from ansible_collections.kubernaut.integration.plugins.module_utils import _causes
@@ -25,6 +25,8 @@ from ansible_collections.kubernaut.integration.plugins.module_utils._podman impo
 
 #: Seconds that each look may take; this runs when something failed already.
 LOOK = 3.0
+#: Seconds by which a line of the log may be older than what podman takes for the start: the process runs by then.
+HEAD_START = 1.0
 #: Where control groups are; version 1 has a directory for each controller.
 CGROUPS = "/sys/fs/cgroup"
 #: A share of the limit from which memory counts as used up.
@@ -142,6 +144,12 @@ def monitor_saw(container: Mapping[str, Any]) -> bool:
     except OSError:
         return False
     return noted >= seconds(container["State"]["StartedAt"])
+
+
+def first_words(container: Mapping[str, Any]) -> str:
+    """Return from when a container's log is that of its present life, RFC 3339, for ``podman logs --since``."""
+    begin = seconds(container["State"]["StartedAt"]) - HEAD_START
+    return datetime.fromtimestamp(begin, timezone.utc).isoformat()
 
 
 def seconds(text: str) -> float:

@@ -302,7 +302,8 @@ class Look:
         peers = [peer for other, peer in self.found.items() if other != component]
         marks, values = _evidence.of_container(self.podman, container, peers)
         # What an earlier start of it said must not be taken for the cause of this one's end.
-        said = self.podman.call("logs", "--since", state["StartedAt"], "--tail", str(LAST_LINES), container["Name"])
+        begin = _evidence.first_words(container)
+        said = self.podman.call("logs", "--since", begin, "--tail", str(LAST_LINES), container["Name"])
         evidence = _causes.Evidence(
             subject=SUBJECTS[component],
             state="exited" if ended(container) else state["Status"],
@@ -418,11 +419,12 @@ class Look:
         """Keep ledger, partitions and schema."""
         self._demand_running("postgres")
         unset = {name: option.get("default") for name, option in _schema.SCHEMA_SPEC.items()}
-        facts = _schema.run({**unset, **self.access()}, Context())
-        self.keep_json("postgres_ledger.json", facts["ledger"])
-        self.keep_json("postgres_partitions.json", facts["partitions"])
-        columns: Dict[str, Dict[str, str]] = {table: {} for table in facts["tables"]}
+        # Connected first, and not for long: where nobody answers, the schema's own patience would take all the time.
         with self._connect() as connection:
+            facts = _schema.run({**unset, **self.access()}, Context())
+            self.keep_json("postgres_ledger.json", facts["ledger"])
+            self.keep_json("postgres_partitions.json", facts["partitions"])
+            columns: Dict[str, Dict[str, str]] = {table: {} for table in facts["tables"]}
             for table, column, kind in connection.execute(
                 "SELECT table_name, column_name, data_type FROM information_schema.columns"
                 " WHERE table_schema = 'public' ORDER BY table_name, ordinal_position"

@@ -56,6 +56,8 @@ _SQLSTATES: Mapping[str, Any] = {
 SKEW_LIMIT = 240.0
 #: States in which nobody answered: the published port may be dead while the service lives.
 _NO_ANSWER = ("refused", "silent", "unreachable")
+#: States in which a service said itself that it needs time; it may be too busy to say so every time.
+_BUSY = ("loading", "starting")
 #: Names of the same time zone.
 _UTC = ("UTC", "Etc/UTC", "GMT", "Etc/GMT", "UCT", "Etc/UCT", "Zulu", "Etc/Zulu", "Universal", "Etc/Universal")
 #: A key that nobody else has, gone after this many milliseconds even if this process ends in between.
@@ -72,10 +74,14 @@ def name_cause(subject: str, verdict: Verdict, watch: Optional[Watch], options: 
     """
     found, values, code = watch.evidence() if watch else (frozenset(), {}, None)
     port = next((value for name, value in options.items() if name == PREFIXES.get(subject, "") + "_port"), "?")
+    state, said = verdict.last.state, verdict.last.detail
+    busy = [seen for seen in verdict.observations if seen.state in _BUSY]
+    if state in _NO_ANSWER and busy:
+        state, said = busy[-1].state, busy[-1].detail
     evidence = Evidence(
         subject=subject,
-        state=verdict.last.state,
-        said=verdict.last.detail,
+        state=state,
+        said=said,
         log=watch.last_words() if watch else (),
         exit_code=code,
         marks=found | set(marks) | ({_causes.WAS_READY} if verdict.lapsed else set()),

@@ -17,8 +17,6 @@ from ansible_collections.kubernaut.integration.plugins.module_utils._podman impo
 #: How much of a container's log a failure may quote.
 LOG_LINES = 20
 LOG_WIDTH = 400
-#: Seconds by which a line of the log may be older than what podman takes for the start: the process runs by then.
-HEAD_START = 1.0
 #: How often podman is asked again, and after how many seconds, when a process is gone that podman still says runs.
 SOON, SOON_GAP = 20, 0.01
 #: Podman's words for a container that has ended while it is not tidied up, and the most seconds that this takes.
@@ -137,8 +135,7 @@ class Watch:
 
     def log(self) -> List[str]:
         """Return the last lines of the log since the container's start; no colours, bounded in number and width."""
-        begin = _evidence.seconds(self._last["State"]["StartedAt"]) - HEAD_START
-        return self._log_since(datetime.fromtimestamp(begin, timezone.utc).isoformat())
+        return self._log_since(_evidence.first_words(self._last))
 
     def last_words(self) -> List[str]:
         """Return those lines of the log that can tell why the gate did not open.

@@ -453,6 +453,15 @@ def test_first_line_of_a_failure_is_cause_and_next_action(state: str, said: str,
     assert failure.value.result["observations"][0]["detail"] == said
 
 
+def test_what_is_busy_need_not_say_so_every_time() -> None:
+    """Redis loads a data set, answers LOADING now and then, and was called silent."""
+    seen = [Seen("loading", "Redis is loading its data set", 0.1, 3), Seen("silent", "no answer within 2 s", 0.4, 2)]
+    last = Observation(False, "silent", "no answer within 2 s")
+    with pytest.raises(PhaseError) as failure:
+        _ready.conclude("Redis", Verdict(False, False, 4.0, 5, seen, last), None, GATE)
+    assert failure.value.cause == "redis-loading"
+
+
 def test_gate_finds_the_service_behind_a_dead_port(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_ready, "Podman", lambda _executable: Container())
     asked: list[tuple[str, int]] = []
