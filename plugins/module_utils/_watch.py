@@ -19,6 +19,8 @@ LOG_LINES = 20
 LOG_WIDTH = 400
 #: How often podman is asked again, and after how many seconds, when a process is gone that podman still says runs.
 SOON, SOON_GAP = 20, 0.01
+#: How often the log of a container that ended is read again while it is empty, and after how many seconds.
+LATE, LATE_GAP = 5, 0.1
 #: Podman's words for a container that has ended while it is not tidied up, and the most seconds that this takes.
 UNSETTLED, SETTLE = ("stopping", "stopped"), 3.0
 
@@ -135,7 +137,13 @@ class Watch:
 
     def log(self) -> List[str]:
         """Return the last lines of the log since the container's start; no colours, bounded in number and width."""
-        return self._log_since(_evidence.first_words(self._last))
+        lines = self._log_since(_evidence.first_words(self._last))
+        for _more in range(0 if self._last["State"]["Running"] else LATE):
+            if lines:
+                break
+            time.sleep(LATE_GAP)  # a monitor that has much to do writes down what it read after the container's end
+            lines = self._log_since(_evidence.first_words(self._last))
+        return lines
 
     def last_words(self) -> List[str]:
         """Return those lines of the log that can tell why the gate did not open.

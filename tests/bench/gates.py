@@ -115,7 +115,7 @@ def measure(stack: dict, password: str) -> bool:
             "stable_for": 0.0,
         }
         for name, measured, limit in (("opens", opens, OPENS), ("notices an end", notices, NOTICES)):
-            seconds = sorted(measured(component, stack, options) for _ in range(ROUNDS))
+            seconds = sorted(measured(component, stack, options) for _round in range(ROUNDS))
             worst = seconds[-1]
             missed = missed or worst > limit
             verdict = "MISSED" if worst > limit else "met"

@@ -148,7 +148,7 @@ CASES: list[tuple[str, Evidence]] = [
 ]
 
 
-@pytest.mark.parametrize(("cause", "evidence"), CASES, ids=[f"{cause}-{n}" for n, (cause, _) in enumerate(CASES)])
+@pytest.mark.parametrize(("cause", "evidence"), CASES, ids=[f"{case[0]}-{n}" for n, case in enumerate(CASES)])
 def test_cause(cause: str, evidence: Evidence) -> None:
     filled = Evidence(**{**evidence.__dict__, "values": {**VALUES, **evidence.values}})
     named = explain(filled)
@@ -161,7 +161,7 @@ def test_cause(cause: str, evidence: Evidence) -> None:
 
 
 def test_every_row_has_a_case() -> None:
-    assert {cause.id for cause in _causes.CAUSES} | {_causes.UNKNOWN} == {cause for cause, _ in CASES}
+    assert {cause.id for cause in _causes.CAUSES} | {_causes.UNKNOWN} == {case[0] for case in CASES}
 
 
 def test_unknown_keeps_the_evidence() -> None:

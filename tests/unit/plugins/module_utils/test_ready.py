@@ -506,6 +506,13 @@ def test_first_words_are_older_than_the_start() -> None:
     assert podman.calls[-1][podman.calls[-1].index("--since") + 1] == "2026-01-01T00:00:00.010000+00:00"
 
 
+def test_a_log_that_is_written_late_is_waited_for() -> None:
+    podman = Container(Running=False, Status="exited")
+    full, podman.answer = podman.answer, Answer(0, "", "")
+    threading.Timer(0.15, lambda: setattr(podman, "answer", full)).start()
+    assert _watch.Watch(podman, "c").log()
+
+
 def test_old_complaints_of_a_living_container_are_no_cause_of_now() -> None:
     """A gate that met silence was once told that there were too many clients, because there had been."""
     podman = Container(StartedAt="2026-01-01T00:00:01Z")
