@@ -25,7 +25,7 @@ from ansible_collections.kubernaut.integration.plugins.module_utils._podman impo
 
 #: Seconds that each look may take; this runs when something failed already.
 LOOK = 3.0
-#: Seconds by which a line of the log may be older than what podman takes for the start: the process runs by then.
+#: Seconds by which a line of the log may be older than what podman takes for the start, where nothing better is known.
 HEAD_START = 1.0
 #: Where control groups are; version 1 has a directory for each controller.
 CGROUPS = "/sys/fs/cgroup"
@@ -147,8 +147,14 @@ def monitor_saw(container: Mapping[str, Any]) -> bool:
 
 
 def first_words(container: Mapping[str, Any]) -> str:
-    """Return from when a container's log is that of its present life, RFC 3339, for ``podman logs --since``."""
+    """Return from when a container's log is that of its present life, RFC 3339, for ``podman logs --since``.
+
+    Its process runs before podman takes the time of the start, on a busy machine by more than a second; the file with
+    its process id is older than anything that it said.
+    """
     begin = seconds(container["State"]["StartedAt"]) - HEAD_START
+    with contextlib.suppress(OSError):  # podman is remote, or has tidied up
+        begin = os.stat(container.get("PidFile") or "").st_mtime
     return datetime.fromtimestamp(begin, timezone.utc).isoformat()
 
 

@@ -183,6 +183,17 @@ def test_seconds(text: str, expected: float) -> None:
     assert _evidence.seconds(text) == pytest.approx(expected)
 
 
+def test_first_words_are_younger_than_the_pid_file(tmp_path: Path) -> None:
+    """On a busy machine podman took the time of a start more than a second after the process had spoken and ended."""
+    pid = tmp_path / "pidfile"
+    pid.touch()
+    os.utime(pid, (10.5, 10.5))
+    born = {**container(), "PidFile": str(pid)}
+    assert _evidence.first_words(born) == "1970-01-01T00:00:10.500000+00:00"
+    assert _evidence.first_words({**born, "PidFile": str(tmp_path / "gone")}) == "2025-12-31T23:59:59.100000+00:00"
+    assert _evidence.first_words(container()) == "2025-12-31T23:59:59.100000+00:00"
+
+
 @pytest.fixture
 def dmesg(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.undo()
