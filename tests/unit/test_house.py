@@ -135,4 +135,4 @@ def test_ansible_test_installs_the_same_versions() -> None:
 def test_deadlines_are_numbers_whatever_the_command_line_made_of_them(path: Path) -> None:
     """`30 * "2"` is thirty twos to Jinja, and a gate once waited for ever."""
     products = [line for line in path.read_text().splitlines() if "* stack_patience" in line]
-    assert [line for line in products if not re.search(r"(float|60) \* stack_patience \| float", line)] == []
+    assert [line for line in products if not re.search(r"(float|\d+) \* stack_patience \| float", line)] == []
