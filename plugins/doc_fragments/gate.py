@@ -26,6 +26,11 @@ options:
       of O(timeout).
     type: float
     default: 0.0
+  secrets:
+    description: Passwords that the container's log may quote. They are masked in every answer and not used otherwise.
+    type: list
+    elements: str
+    default: []
   podman:
     description: Podman executable.
     type: str

@@ -119,7 +119,8 @@ class _Known(Dict[str, Any]):
 
 
 _FRESH = "or start clean with stack_fresh: true"
-_RERUN = "run the playbook again, which starts it"
+_RERUN = "run playbooks/integration.yml, which starts it again"
+_WHEN = "`podman events --stream=false --since 1h --filter container={container}` says when"
 _SLOW = "if the machine is only slow, raise stack_patience"
 _CONFIG = "correct the configuration that the container mounts; the datastorage role renders one that is read"
 _FILES = "correct the secret file; the datastorage role writes one that is read"
@@ -143,14 +144,14 @@ CAUSES: Sequence[Cause] = (
     Cause(
         "killed",
         "somebody killed the container {container} (exit status 137, and podman was told to)",
-        "see who with `podman events`, then " + _RERUN,
+        _RERUN + "; " + _WHEN,
         exits=(137,),
         marks=(KILLED,),
     ),
     Cause(
         "stop-order",
-        "the container {container} was killed (exit status 137) because {peer} was stopped before it, and it waited "
-        "for that one",
+        "the container {container} was killed (exit status 137) because {peer} ended before it, for which it then "
+        "waited",
         "stop DataStorage first, as playbooks/teardown.yml does",
         DATASTORAGE,
         exits=(137,),
@@ -172,7 +173,7 @@ CAUSES: Sequence[Cause] = (
     Cause(
         "stopped",
         "somebody stopped the container {container} (exit status 143)",
-        "see who with `podman events`, then " + _RERUN,
+        _RERUN + "; " + _WHEN,
         exits=(143,),
     ),
     Cause(
@@ -190,7 +191,7 @@ CAUSES: Sequence[Cause] = (
     # DataStorage's own last words.
     Cause(
         "port-bound",
-        "DataStorage's port {port} was already bound inside its network (exit status {exit_code})",
+        "the port on which DataStorage is to listen was already bound in its container (exit status {exit_code})",
         "run one service per container, and none with --network host on the same port",
         DATASTORAGE,
         said=r"bind: address already in use|address already in use",
@@ -221,7 +222,8 @@ CAUSES: Sequence[Cause] = (
         "DataStorage cannot read or parse its secret file ({what})",
         _FILES,
         DATASTORAGE,
-        said=r"failed to (?P<what>(?:read|parse) secret file[^\n\"}]{0,160})",
+        # No more than that: what YAML could not read may be the secret.
+        said=r"failed to (?P<what>(?:read|parse) secret file)",
     ),
     Cause(
         "secret-not-a-string",
@@ -271,31 +273,31 @@ CAUSES: Sequence[Cause] = (
         "postgres-password",
         "PostgreSQL refuses the password of {user}: a data volume keeps that of its first start",
         "set postgres_password to that one, " + _FRESH,
-        said=r"28P01|password authentication failed|no password supplied",
+        said=r"SQLSTATE 28P01|password authentication failed(?: for user \"(?P<user>[^\"]+)\")?|no password supplied",
     ),
     Cause(
         "postgres-database",
         "PostgreSQL has no database {name}: a data volume keeps that of its first start",
         "set postgres_database to that one, " + _FRESH,
-        said=r"3D000|database \"(?P<name>[^\"]+)\" does not exist",
+        said=r"SQLSTATE 3D000|database \"(?P<name>[^\"]+)\" does not exist",
     ),
     Cause(
         "postgres-user",
         "PostgreSQL does not let {user} in: a data volume keeps the user of its first start",
         "set postgres_user to that one, " + _FRESH,
-        said=r"\b28000\b|role \"[^\"]+\" does not exist|no pg_hba\.conf entry|pg_hba\.conf rejects",
+        said=r"SQLSTATE 28000|role \"(?P<user>[^\"]+)\" does not exist|no pg_hba\.conf entry|pg_hba\.conf rejects",
     ),
     Cause(
         "postgres-connections",
         "PostgreSQL has no connection left",
         "close other sessions, or raise postgres_max_connections",
-        said=r"53300|too many clients|remaining connection slots",
+        said=r"SQLSTATE 53300|too many clients|remaining connection slots",
     ),
     Cause(
         "disk-full",
         "there is no space left where {container} writes",
         "make room there (`podman system df` shows what takes it), or give the volume more",
-        said=r"No space left on device|53100|ENOSPC|disk quota exceeded",
+        said=r"No space left on device|SQLSTATE 53100|ENOSPC|disk quota exceeded",
     ),
     # The network between DataStorage and what it needs.
     Cause(
@@ -345,20 +347,20 @@ CAUSES: Sequence[Cause] = (
     Cause(
         "stopped",
         "the container {container} ended in good order (exit status 0): somebody stopped it",
-        "see who with `podman events`, then " + _RERUN,
+        _RERUN + "; " + _WHEN,
         exits=(0,),
     ),
     # What happened to the container while a gate waited.
     Cause(
         "replaced",
         "the container {container} was started anew while it was waited for",
-        "see who restarts it with `podman events`",
+        "find out who restarts it; " + _WHEN,
         states=("replaced",),
     ),
     Cause(
         "removed",
         "the container {container} was removed while it was waited for",
-        "see who removes it with `podman events`",
+        "find out who removes it; " + _WHEN,
         states=("removed",),
     ),
     Cause("paused", "the container {container} is paused", "run `podman unpause {container}`", states=("paused",)),
@@ -402,7 +404,7 @@ CAUSES: Sequence[Cause] = (
     Cause(
         "postgres-restarted",
         "PostgreSQL was started anew while it was waited for",
-        "see its log for why, and `podman events`",
+        "see its log for why; " + _WHEN,
         POSTGRES,
         states=("restarted",),
     ),

@@ -151,7 +151,12 @@ class Verdict:
             self._harvest.ends[component]
             for component in COMPONENTS
             if component in self._harvest.ends
-            and seconds(self._look.found[component]["State"].get("FinishedAt") or "") >= since
+            # What was never started has no end.
+            and max(
+                seconds(self._look.found[component]["State"].get("FinishedAt") or ""),
+                seconds(self._look.found[component].get("Created") or ""),
+            )
+            >= since
         ]
 
     def _meant(self) -> str:
@@ -214,7 +219,7 @@ def summary(
         lines += ["| `%s%s` | %s |" % ("" if end[0].isalpha() else "*", end, what) for end, what in here]
     if gaps:
         lines += ["", "## What could not be collected", "", *("- %s: %s" % gap for gap in sorted(gaps.items()))]
-    lines += ["", "Secrets are masked. Take the stack down with `%s`." % options["teardown_command"]]
+    lines += ["", "Secrets are masked. This goes with the stack, so copy it before `%s`." % options["teardown_command"]]
     return look.mask("\n".join(lines) + "\n")
 
 
@@ -318,6 +323,8 @@ def lines(look: Look, message: str, states: Mapping[str, str], where: Sequence[T
     dead = [container["Name"] for container in look.found.values() if ended(container)]
     rows = [*where, *(("look", "%s logs %s" % (options["podman"], name)) for name in dead)]
     rows.append(("take it down", options["teardown_command"]))
+    if where:
+        rows.append(("", "which removes the evidence with it: copy it first"))
     widest = max(map(len, states), default=0)
     return [
         "",

@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import re
 import shutil
 import subprocess
+import time
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any, Dict, FrozenSet, List, Mapping, Optional, Sequence, Set, Tuple
@@ -29,8 +31,10 @@ LOOK = 3.0
 HEAD_START = 1.0
 #: Where control groups are; version 1 has a directory for each controller.
 CGROUPS = "/sys/fs/cgroup"
+#: Seconds before its end within which a signal of podman's counts as the cause of a container's end.
+KILL_TIME = 3.0
 #: A share of the limit from which memory counts as used up.
-FULL = 0.98
+FULL = 0.95
 
 
 @dataclass(frozen=True)
@@ -41,17 +45,19 @@ class Memory:
     :param peak: the most that was ever in use; ``current`` where the kernel does not keep it.
     :param limit: None where there is none.
     :param kills: processes that were killed because memory ran out.
+    :param cache: of ``current``, what can be taken back: pages of files that nobody used lately.
     """
 
     current: int
     peak: int
     limit: Optional[int]
     kills: int
+    cache: int = 0
 
     @property
     def full(self) -> bool:
-        """Whether the limit was reached."""
-        return self.limit is not None and self.peak >= FULL * self.limit
+        """Whether the limit was reached, the page cache aside, which fills any limit and is given back."""
+        return self.limit is not None and self.current - self.cache >= FULL * self.limit
 
 
 def memory(container: Mapping[str, Any], root: str = CGROUPS) -> Optional[Memory]:
@@ -70,13 +76,15 @@ def memory(container: Mapping[str, Any], root: str = CGROUPS) -> Optional[Memory
             peak = current
             with contextlib.suppress(OSError):  # since Linux 5.19
                 peak = int(_read(group, "memory.peak"))
-            return Memory(current, peak, limit, _count(_read(group, "memory.events"), "oom_kill"))
+            kills = _count(_read(group, "memory.events"), "oom_kill")
+            return Memory(current, peak, limit, kills, _cache(group, "inactive_file"))
         group = os.path.join(root, "memory", path)
         return Memory(
             int(_read(group, "memory.usage_in_bytes")),
             int(_read(group, "memory.max_usage_in_bytes")),
             limit,
             _count(_read(group, "memory.oom_control"), "oom_kill"),
+            _cache(group, "total_inactive_file"),
         )
     except (OSError, ValueError):
         return None
@@ -87,15 +95,23 @@ def _read(directory: str, name: str) -> str:
         return file.read()
 
 
+def _cache(group: str, name: str) -> int:
+    try:
+        return _count(_read(group, "memory.stat"), name)
+    except (OSError, ValueError):
+        return 0
+
+
 def _count(text: str, name: str) -> int:
     """Return the number behind a name in a file of lines ``name number``."""
     return next((int(line.split()[1]) for line in text.splitlines() if line.split()[:1] == [name]), 0)
 
 
-def kernel_log(identity: str) -> List[str]:
+def kernel_log(identity: str, since: float = 0.0) -> List[str]:
     """Return the kernel's lines about memory that ran out in one container; empty where they may not be read.
 
     :param identity: the container's full id, which is part of its control group's name.
+    :param since: seconds since the epoch; what an earlier life of the container met is no cause of now.
     """
     program = shutil.which("dmesg", path=os.environ.get("PATH", "") + ":/bin:/usr/bin:/sbin:/usr/sbin")
     if not program:
@@ -112,20 +128,32 @@ def kernel_log(identity: str) -> List[str]:
         )
     except (OSError, subprocess.TimeoutExpired):
         return []
-    return [line for line in done.stdout.splitlines() if "oom-kill:" in line and identity in line]
+    boot = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+    lines = [line for line in done.stdout.splitlines() if "oom-kill:" in line and identity in line]
+    return [line for line in lines if boot + _stamp(line) >= since - HEAD_START]
 
 
-def events(podman: Podman, identity: str, since: str) -> List[str]:
-    """Return what happened to a container, oldest first, in podman's words (``start``, ``kill``, ``died``, ...).
+def _stamp(line: str) -> float:
+    """Return the seconds at the beginning of a line of the kernel's; endlessly many where there are none."""
+    found = re.match(r"\[ *(\d+\.\d+)\]", line)
+    return float(found[1]) if found else math.inf
+
+
+def events(podman: Podman, identity: str, since: str) -> List[Tuple[str, float]]:
+    """Return what happened to a container, oldest first: podman's word (``start``, ``kill``, ``died``), and when.
 
     :param since: RFC 3339.
+    :returns: words with seconds since the epoch.
     """
     arguments = ("--stream=false", "--since", since, "--filter", "container=" + identity, "--format", "json")
     answer = podman.call("events", *arguments, timeout=LOOK)
-    found: List[str] = []
+    found: List[Tuple[str, float]] = []
     for line in answer.out.splitlines():
         with contextlib.suppress(ValueError, KeyError, TypeError):
-            found.append(str(json.loads(line)["Status"]))
+            event = json.loads(line)
+            # Podman 4 has the time as text, podman 5 in nanoseconds.
+            at = event["timeNano"] / 1e9 if "timeNano" in event else seconds(event["Time"])
+            found.append((str(event["Status"]), at))
     return found
 
 
@@ -155,7 +183,8 @@ def first_words(container: Mapping[str, Any]) -> str:
     begin = seconds(container["State"]["StartedAt"]) - HEAD_START
     with contextlib.suppress(OSError):  # podman is remote, or has tidied up
         begin = os.stat(container.get("PidFile") or "").st_mtime
-    return datetime.fromtimestamp(begin, timezone.utc).isoformat()
+    # A container that was never started has the year 1.
+    return datetime.fromtimestamp(max(begin, 0.0), timezone.utc).isoformat()
 
 
 def seconds(text: str) -> float:
@@ -185,17 +214,24 @@ def of_container(
         "container": container["Name"],
         "memory": _readable(container["HostConfig"].get("Memory") or 0),
     }
+    component = (container["Config"].get("Labels") or {}).get(LABEL + "component")
+    if component:
+        values["prefix"] = component
     marks: Set[str] = set()
     status = 0 if state["Running"] else state["ExitCode"]
+    began = seconds(state["StartedAt"])
     # It need not be the container's first process that was killed: initdb ends with 1 when its child was.
     if status != 0 and (
-        state.get("OOMKilled") or (last and last.kills) or monitor_saw(container) or kernel_log(container["Id"])
+        state.get("OOMKilled") or (last and last.kills) or monitor_saw(container) or kernel_log(container["Id"], began)
     ):
         marks.add(_causes.OOM)
     if status == 137:
         if last and last.full:
             marks.add(_causes.AT_LIMIT)
-        if "kill" in events(podman, container["Id"], state["StartedAt"]):
+        ended = seconds(state.get("FinishedAt") or "")
+        happened = events(podman, container["Id"], state["StartedAt"])
+        # A signal of long ago, such as HUP to read the configuration again, has not ended it.
+        if any(name == "kill" and ended - at < KILL_TIME for name, at in happened):
             marks.add(_causes.KILLED)
         first = [peer for peer in peers if ended_before(peer, container)]
         if first:
@@ -207,7 +243,6 @@ def of_container(
 def ended_before(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     """Tell whether one container ended before another one did, while that one ran; it may have been started since."""
     state = one["State"]
-    if not state.get("FinishedAt"):
-        return False
-    start, end = other["State"]["StartedAt"], other["State"]["FinishedAt"]
-    return bool(start < state["FinishedAt"] < end)
+    start, end = seconds(other["State"]["StartedAt"]), seconds(other["State"].get("FinishedAt") or "")
+    again = state["Running"] and seconds(state["StartedAt"]) < end
+    return start < seconds(state.get("FinishedAt") or "") < end and not again

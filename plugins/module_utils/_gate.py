@@ -20,6 +20,8 @@ SLOW_GAP = 0.5
 QUICK_PERIOD = 10.0
 #: Growth of the gap afterwards.
 GROWTH = 1.3
+#: Seconds after which an attempt that should have ended by itself is given up.
+MARGIN = 3.0
 #: Entries after which only another state makes another one: a detail may change with every attempt.
 MOST_SEEN = 50
 
@@ -87,14 +89,20 @@ def next_gap(gap: float, age: float) -> float:
     return QUICK_GAP if age < QUICK_PERIOD else min(SLOW_GAP, gap * GROWTH)
 
 
-def _attempt(
-    probe: Callable[[float], Observation], left: float, watch: Callable[[bool], Optional[Observation]]
+def attempt(
+    probe: Callable[[float], Observation],
+    left: float,
+    watch: Optional[Callable[[bool], Optional[Observation]]] = None,
 ) -> Observation:
     """Make one attempt, and look at the container meanwhile.
 
     A published port takes what is sent to a dead container without a word: an attempt that had begun would hold up the
-    news for as long as it may take. It is left alone then, and ends by its own deadline.
+    news for as long as it may take. And a server may let somebody in and say nothing more. Such an attempt is left
+    alone.
+
+    :param left: seconds that the probe may take; :data:`MARGIN` later it is given up.
     """
+    end = time.monotonic() + left + MARGIN
     answers: List[Observation] = []
     errors: List[BaseException] = []
 
@@ -110,9 +118,11 @@ def _attempt(
         thread.join(QUICK_GAP)
         if not thread.is_alive():
             break
-        gone = watch(False)
+        gone = watch(False) if watch else None
         if gone is not None:
             return gone
+        if time.monotonic() > end:
+            return Observation(False, "silent", "no answer within %.0f s" % (left + MARGIN))
     if errors:
         raise errors[0]
     return answers[0]
@@ -144,7 +154,7 @@ def wait(
     while True:
         left = max(0.0, timeout - (clock() - begin))
         left = max(left, QUICK_GAP)
-        observation = probe(left) if watch is None else _attempt(probe, left, watch)
+        observation = attempt(probe, left, watch)
         attempts += 1
         age = clock() - begin
         opening = observation.ready and age - (age if since is None else since) >= stable_for
@@ -167,6 +177,8 @@ def wait(
         lapsed = lapsed or since is not None
         since = None
         if observation.final or age >= timeout:
-            return Verdict(False, lapsed, age, attempts, seen, observation)
+            # What is paused looks alive as long as nobody asks podman.
+            gone = watch(True) if watch is not None and not observation.final else None
+            return Verdict(False, lapsed, age, attempts, seen, gone or observation)
         gap = next_gap(gap, age)
         sleep(min(gap, max(0.0, timeout - age)))

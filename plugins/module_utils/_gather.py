@@ -218,8 +218,12 @@ class Look:
         if not shutil.which(self.podman.executable):
             raise GapError("there is no %s" % self.podman.executable)
         _rootless.demand_runtime_directory()
-        found = self.podman.inspect(*names, kind="container")
-        self.found = {names[container["Name"]]: container for container in found}
+        for container in self.podman.inspect(*names, kind="container"):
+            labels = container["Config"].get("Labels") or {}
+            if labels.get(LABEL + "stack") == self.options["name"]:
+                self.found[names[container["Name"]]] = container
+            else:  # somebody else's, with secrets that are not ours to keep
+                self.gap(container["Name"], "it is not a container of this stack, and is left alone")
 
     @contextlib.contextmanager
     def guard(self, name: str) -> Iterator[None]:

@@ -329,7 +329,12 @@ def starter(podman: str) -> str:
     A container's monitor stays in the directory from which it was started, and some (2.1.6) write a file ``oom`` there
     when memory runs out: it must be neither the user's directory nor one that he wants to unmount.
     """
-    return '#!/bin/sh\ncd "${%s:-.}" && exec "%s" "$@"\n' % (DIRECTORY_VARIABLE, podman)
+    return (
+        '#!/bin/sh\ncd "${%s:-.}" || exit\n'
+        # An old note would not become younger by another.
+        'case "$*" in "container run "* | "container start "*) [ -z "$%s" ] || rm -f oom ;; esac\n'
+        'exec "%s" "$@"\n' % (DIRECTORY_VARIABLE, DIRECTORY_VARIABLE, os.path.abspath(podman))
+    )
 
 
 def _free_mib(path: str) -> int:

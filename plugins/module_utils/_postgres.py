@@ -40,6 +40,8 @@ def connect(options: Options, timeout: float, application: str) -> psycopg.Conne
         connect_timeout=max(2, int(timeout)),
         application_name=application,
         sslmode="disable",
+        # A database made without a locale is SQL_ASCII, and psycopg would give its texts as bytes.
+        client_encoding="UTF8",
         autocommit=True,
         # The caller's PGOPTIONS must not change what is proven here.
         options="-c client_min_messages=notice",

@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 import time
 import uuid
-from typing import Any, Callable, Dict, Mapping, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, FrozenSet, Mapping, Optional, Sequence, Tuple
 
 from ansible_collections.kubernaut.integration.plugins.module_utils import _causes, _http, _postgres, _redis
 from ansible_collections.kubernaut.integration.plugins.module_utils._causes import (
@@ -20,7 +20,7 @@ from ansible_collections.kubernaut.integration.plugins.module_utils._causes impo
     Named,
     explain,
 )
-from ansible_collections.kubernaut.integration.plugins.module_utils._gate import Observation, Verdict, wait
+from ansible_collections.kubernaut.integration.plugins.module_utils._gate import Observation, Verdict, attempt, wait
 from ansible_collections.kubernaut.integration.plugins.module_utils._phase import (
     Context,
     Options,
@@ -37,6 +37,8 @@ GATE_SPEC: Dict[str, Dict[str, Any]] = {
     "container": {"type": "str", "default": ""},
     "podman": {"type": "str", "default": "podman"},
     "stable_for": {"type": "float", "default": 0.0},
+    # Only masked: the fronts take them out of every answer, and a log may quote one.
+    "secrets": {"type": "list", "elements": "str", "default": [], "no_log": True},
 }
 #: Longest single attempt in seconds, so that one lost packet does not eat the whole deadline.
 ATTEMPT = 2.0
@@ -56,6 +58,8 @@ _SQLSTATES: Mapping[str, Any] = {
 SKEW_LIMIT = 240.0
 #: States in which nobody answered: the published port may be dead while the service lives.
 _NO_ANSWER = ("refused", "silent", "unreachable")
+#: What a sentence may name -> the option that says it.
+_TOLD = {"user": "postgres_user", "name": "postgres_database"}
 #: States in which a service said itself that it needs time; it may be too busy to say so every time.
 _BUSY = ("loading", "starting")
 #: Names of the same time zone.
@@ -67,12 +71,20 @@ _PROBE_KEY, _PROBE_LIFE = "kubernaut-integration:probe:%s", 5000
 Ask = Callable[[Options, float], Observation]
 
 
+def _evidence_of(watch: Optional[Watch]) -> Tuple[FrozenSet[str], Dict[str, Any], Optional[int]]:
+    """Return what podman knows of the container's end; a podman that fails must not hide what the gate saw."""
+    try:
+        return watch.evidence() if watch else (frozenset(), {}, None)
+    except PhaseError:
+        return frozenset(), {}, None
+
+
 def name_cause(subject: str, verdict: Verdict, watch: Optional[Watch], options: Options, marks: Sequence[str]) -> Named:
     """Return the cause of a gate that did not open.
 
     :param marks: facts that were found out by asking elsewhere.
     """
-    found, values, code = watch.evidence() if watch else (frozenset(), {}, None)
+    found, values, code = _evidence_of(watch)
     port = next((value for name, value in options.items() if name == PREFIXES.get(subject, "") + "_port"), "?")
     state, said = verdict.last.state, verdict.last.detail
     busy = [seen for seen in verdict.observations if seen.state in _BUSY]
@@ -87,9 +99,8 @@ def name_cause(subject: str, verdict: Verdict, watch: Optional[Watch], options: 
         marks=found | set(marks) | ({_causes.WAS_READY} if verdict.lapsed else set()),
         values={
             "container": options["container"] or "the service",
-            "user": options.get("postgres_user"),
-            "name": options.get("postgres_database"),
             "port": port,
+            **{name: options[key] for name, key in _TOLD.items() if key in options},
             **values,
         },
     )
@@ -131,7 +142,8 @@ def _gate(subject: str, options: Options, context: Context, ask: Ask) -> Result:
     marks: Sequence[str] = ()
     if watch and prefix and verdict.last.state in _NO_ANSWER:
         own = watch.own_address(options[prefix + "_port"])
-        if own and ask({**options, prefix + "_host": own[0], prefix + "_port": own[1]}, ATTEMPT).ready:
+        there = {**options, prefix + "_host": own[0], prefix + "_port": own[1]} if own else None
+        if there and attempt(lambda left: ask(there, left), ATTEMPT).ready:
             marks = (_causes.OWN_ADDRESS,)
     return conclude(subject, verdict, watch, options, marks)
 
@@ -158,7 +170,7 @@ class PostgresProbe:
                     " extract(epoch FROM clock_timestamp())::float8, s.setting, s.source"
                     " FROM pg_database d, pg_settings s WHERE d.datname = current_database() AND s.name = 'TimeZone'"
                 ).fetchone()
-        except psycopg.OperationalError as error:
+        except psycopg.Error as error:
             return _postgres_refusal(error.sqlstate, str(error))
         if row is None:
             return Observation(False, "answer", "pg_settings has no TimeZone")

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from datetime import datetime, timezone
 from typing import Any, Dict, FrozenSet, List, Optional, Tuple
@@ -127,7 +128,12 @@ class Watch:
         return marks, values, state["ExitCode"] if state["Status"] == "exited" else None
 
     def own_address(self, port: int) -> Optional[Tuple[str, int]]:
-        """Return where the container itself listens for what is published at ``port``; None where that is not known."""
+        """Return where the container itself listens for what is published at ``port``; None where that is not known.
+
+        Only root of the same machine is in the container's network: for others that address may be a stranger's.
+        """
+        if os.geteuid() != 0 or not self._seen:
+            return None
         for inner, bindings in (self._first["HostConfig"].get("PortBindings") or {}).items():
             if any(int(binding["HostPort"]) == port for binding in bindings or []):
                 for network in (self._first["NetworkSettings"].get("Networks") or {}).values():

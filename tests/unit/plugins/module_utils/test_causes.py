@@ -64,7 +64,7 @@ CASES: list[tuple[str, Evidence]] = [
         "secret-unreadable",
         dead("failed to read secret file /etc/datastorage/db-secrets.yaml: open /etc/x: permission denied"),
     ),
-    ("secret-file", dead("failed to parse secret file as YAML or JSON")),
+    ("secret-file", dead("failed to parse secret file: yaml: line 1: cannot unmarshal hunter2 into map")),
     ("secret-file", dead("failed to read secret file /x: open /x: no such file or directory")),
     ("secret-not-a-string", dead("database password key 'password' in secret file is not a string")),
     ("secret-key-missing", dead("password key 'pass' not found in database secret file /x")),
@@ -143,6 +143,8 @@ CASES: list[tuple[str, Evidence]] = [
     ("not-executable", seen("", "", "Error: runc: exec: /x: permission denied: OCI permission denied")),
     ("image-missing", seen("", "", "Error: localhost/x:1: image not known")),
     ("unknown", dead("the answer is 42", code=42)),
+    # Numbers and ids are no SQLSTATE.
+    ("unknown", dead('{"ts":1785310012.1,"msg":"bye"}', "request id=3d0009ff-53300", "duration: 28000 ms", code=42)),
     ("unknown", seen(POSTGRES, "unreachable", "green smoke")),
     ("unknown", Evidence()),
 ]
@@ -158,6 +160,10 @@ def test_cause(cause: str, evidence: Evidence) -> None:
     assert "{" not in text.replace("{{.Host", ""), text
     assert "\n" not in text
     assert "\x1b" not in text
+
+
+def test_a_broken_secret_file_is_not_quoted() -> None:
+    assert "hunter2" not in str(explain(dead("failed to parse secret file: yaml: cannot unmarshal hunter2 into map")))
 
 
 def test_every_row_has_a_case() -> None:

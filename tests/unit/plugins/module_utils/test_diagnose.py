@@ -45,7 +45,7 @@ def container(component: str, status: str = "running", finished: str = AFTER) ->
             "ExitCode": 0 if status == "running" else 1,
         },
         "HostConfig": {"PortBindings": {}},
-        "Config": {"Env": ["POSTGRES_PASSWORD=hunter2"], "CreateCommand": []},
+        "Config": {"Env": ["POSTGRES_PASSWORD=hunter2"], "CreateCommand": [], "Labels": PLAN["labels"]},
     }
 
 
@@ -240,7 +240,7 @@ def _fake(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_gather.shutil, "which", lambda name: name)
     monkeypatch.setattr(Podman, "call", FakePodman.call)
     monkeypatch.setattr(_gather._evidence, "of_container", lambda *_arguments: (frozenset(), {}))
-    monkeypatch.setattr(_gather._evidence, "kernel_log", lambda _identity: [])
+    monkeypatch.setattr(_gather._evidence, "kernel_log", lambda _identity, _since=0.0: [])
     monkeypatch.setattr(Look, "answer", lambda look, component: look.harvest.answers.update({component: READY}))
     for collector in ("database", "server"):
         monkeypatch.setattr(Look, collector, lambda look: look.keep("postgres_schema.json", "{}"))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -90,10 +91,17 @@ def test_memory_of_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("peak", "limit", "full"), [(64 * MIB, 64 * MIB, True), (60 * MIB, 64 * MIB, False), (99 * MIB, None, False)]
+    ("current", "cache", "limit", "full"),
+    [
+        (64 * MIB, 0, 64 * MIB, True),
+        # PostgreSQL fills any limit with pages of files.
+        (64 * MIB, 30 * MIB, 64 * MIB, False),
+        (50 * MIB, 0, 64 * MIB, False),
+        (99 * MIB, 0, None, False),
+    ],
 )
-def test_full(peak: int, limit: int | None, full: bool) -> None:
-    assert Memory(0, peak, limit, 0).full == full
+def test_full(current: int, cache: int, limit: int | None, full: bool) -> None:
+    assert Memory(current, 64 * MIB, limit, 0, cache).full == full
 
 
 class Eventful(Podman):
@@ -101,7 +109,8 @@ class Eventful(Podman):
 
     def __init__(self, *statuses: str) -> None:
         super().__init__("podman")
-        self.lines = [json.dumps({"Status": status, "ID": "x"}) for status in statuses]
+        ended = "2026-01-01T00:01:00.1Z"
+        self.lines = [json.dumps({"Status": status, "ID": "x", "Time": ended}) for status in statuses]
 
     def call(self, *arguments: str, timeout: float = 60.0, stdin: str | None = None) -> Answer:
         return Answer(0, "\n".join([*self.lines, "half a li"]), "") if arguments[0] == "events" else Answer(0, "", "")
@@ -111,14 +120,15 @@ class Eventful(Podman):
 def quiet_kernel(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The kernel says only what a test puts here."""
     said: list[str] = []
-    monkeypatch.setattr(_evidence, "kernel_log", lambda _identity: said)
+    monkeypatch.setattr(_evidence, "kernel_log", lambda _identity, _since=0.0: said)
     return said
 
 
 EARLIER = container("wf_redis_1", ExitCode=0, FinishedAt="2026-01-01T00:00:50.0Z")
 LATER = container("wf_redis_1", ExitCode=0, FinishedAt="2026-01-01T00:02:00.0Z")
 LONG_AGO = container("wf_redis_1", ExitCode=0, FinishedAt="2025-12-31T00:00:00.0Z")
-AGAIN = container("wf_redis_1", Running=True, FinishedAt="2026-01-01T00:00:50.0Z")
+AGAIN = container("wf_redis_1", Running=True, FinishedAt="2026-01-01T00:00:50.0Z", StartedAt="2026-01-01T00:02:00Z")
+IN_TIME = container("wf_redis_1", Running=True, FinishedAt="2026-01-01T00:00:50.0Z", StartedAt="2026-01-01T00:00:51Z")
 ALIVE = container("wf_redis_1", Running=True, FinishedAt="0001-01-01T00:00:00Z")
 
 
@@ -129,10 +139,10 @@ ALIVE = container("wf_redis_1", Running=True, FinishedAt="0001-01-01T00:00:00Z")
         (container(), ("start", "kill", "died"), (), None, {_causes.KILLED}),
         (container(OOMKilled=True), ("died",), (), None, {_causes.OOM}),
         (container(), ("died",), (), Memory(1, 1, 64 * MIB, 1), {_causes.OOM}),
-        (container(), ("died",), (), Memory(1, 64 * MIB, 64 * MIB, 0), {_causes.AT_LIMIT}),
+        (container(), ("died",), (), Memory(64 * MIB, 64 * MIB, 64 * MIB, 0), {_causes.AT_LIMIT}),
         (container(), ("died",), (EARLIER,), None, {_causes.PEER_FIRST}),
         (container(), ("died",), (AGAIN,), None, {_causes.PEER_FIRST}),
-        (container(), ("died",), (LATER, LONG_AGO, ALIVE), None, set()),
+        (container(), ("died",), (LATER, LONG_AGO, ALIVE, IN_TIME), None, set()),
         (container(ExitCode=1), ("died",), (), Memory(1, 64 * MIB, 64 * MIB, 1), {_causes.OOM}),
         # What ended in another way needs no other facts.
         (container(ExitCode=1), ("kill",), (EARLIER,), Memory(1, 64 * MIB, 64 * MIB, 0), set()),
@@ -149,6 +159,19 @@ def test_marks(
     found, values = _evidence.of_container(Eventful(*events), ended, peers, last)
     assert found == marks
     assert (values["container"], values["memory"]) == ("c", "64 MiB")
+
+
+def test_a_signal_of_long_ago_did_not_end_it() -> None:
+    """HUP makes many a service read its configuration again."""
+    podman = Eventful("kill", "died")
+    podman.lines[0] = podman.lines[0].replace("00:01:00", "00:00:30")
+    assert _evidence.of_container(podman, container())[0] == frozenset()
+
+
+def test_a_container_that_was_never_started() -> None:
+    never = container(Running=False, ExitCode=0, StartedAt="0001-01-01T00:00:00Z", FinishedAt="0001-01-01T00:00:00Z")
+    assert _evidence.first_words(never).startswith("1970-01-01T00:00:00")
+    assert _evidence.of_container(Eventful(), never)[0] == frozenset()
 
 
 def test_the_kernel_is_asked(quiet_kernel: list[str]) -> None:
@@ -214,3 +237,5 @@ def test_kernel_log(dmesg: Path, script: str, lines: int) -> None:
     dmesg.write_text("#!/bin/sh\n%s\n" % script)
     dmesg.chmod(0o755)
     assert len(_evidence.kernel_log("ab" * 32)) == lines
+    # Of an earlier life of the container.
+    assert _evidence.kernel_log("ab" * 32, time.time() + 60) == []

@@ -130,6 +130,29 @@ def test_end_of_the_container_is_seen_while_an_attempt_hangs() -> None:
     assert time.monotonic() - begin < 5.0
 
 
+def test_an_attempt_that_never_ends_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that lets somebody in and says nothing more held a gate for ever."""
+    monkeypatch.setattr(_gate, "MARGIN", 0.2)
+    release = threading.Event()
+
+    def probe(_left: float) -> Observation:
+        release.wait(10)
+        return READY
+
+    begin = time.monotonic()
+    for watch in (None, lambda _certain: None):
+        verdict = wait(probe, 0.1, watch)
+        assert (verdict.ready, verdict.last.state) == (False, "silent")
+    release.set()
+    assert time.monotonic() - begin < 5.0
+
+
+def test_what_is_paused_is_found_out_at_the_deadline() -> None:
+    paused = Observation(False, "paused", "the container c is paused", final=True)
+    verdict = gate(Clock(), lambda age: NOT_YET, timeout=1.0, watch=lambda certain: paused if certain else None)
+    assert (verdict.ready, verdict.last) == (False, paused)
+
+
 def test_what_goes_wrong_in_an_attempt_is_not_lost() -> None:
     def probe(_left: float) -> Observation:
         raise KeyError("lost")

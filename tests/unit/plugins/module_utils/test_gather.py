@@ -41,7 +41,11 @@ def container(component: str, status: str = "running", **changes: Any) -> dict[s
         "Name": name,
         "State": {"Running": status == "running", "Status": status, "StartedAt": "", "ExitCode": 0, **changes},
         "HostConfig": {"PortBindings": {"5432/tcp": [{"HostIp": "127.0.0.1", "HostPort": "15999"}]}},
-        "Config": {"Env": ["POSTGRES_PASSWORD=hunter2"], "CreateCommand": ["podman", "run", SECRET]},
+        "Config": {
+            "Env": ["POSTGRES_PASSWORD=hunter2"],
+            "CreateCommand": ["podman", "run", SECRET],
+            "Labels": PLAN["labels"],
+        },
     }
 
 
@@ -199,6 +203,14 @@ def test_an_inspect_that_fails_is_a_gap(look: Look, said: dict[str, Answer]) -> 
     assert "no answer within 3 s" in look.harvest.gaps["podman"]
 
 
+def test_what_somebody_else_made_is_left_alone(look: Look, said: dict[str, Answer]) -> None:
+    foreign = {**container("redis"), "Config": {"Labels": {"io.podman.compose.project": "theirs"}}}
+    said["inspect"] = Answer(0, json.dumps([foreign]), "")
+    look.inspect()
+    assert look.found == {}
+    assert "not a container of this stack" in look.harvest.gaps[foreign["Name"]]
+
+
 def test_the_containers_are_found_by_their_names(look: Look, said: dict[str, Answer]) -> None:
     said["inspect"] = Answer(125, json.dumps([container("redis")]), "Error: no such container x")
     look.inspect()
@@ -256,7 +268,7 @@ def test_who_listens_at_the_ports(look: Look, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_the_kernel_is_asked_about_everybody(look: Look, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_gather._evidence, "kernel_log", lambda identity: ["oom-kill: %r" % identity])
+    monkeypatch.setattr(_gather._evidence, "kernel_log", lambda identity, _since=0.0: ["oom-kill: %r" % identity])
     look.kernel()
     assert look.harvest.files["kernel.txt"] == "oom-kill: ''\n"
 

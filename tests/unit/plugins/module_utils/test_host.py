@@ -119,6 +119,12 @@ def test_containers_are_started_from_their_own_directory(tmp_path: Path) -> None
             check=True,
         )
         assert said.stdout.splitlines() == [str(expected), "run", "a b"]
+    # An old note of the monitor's would not become younger by another.
+    (own / "oom").touch()
+    for arguments, there in ((["inspect", "c"], True), (["container", "start", "c"], False)):
+        environment = {_host.DIRECTORY_VARIABLE: str(own), "PATH": os.environ["PATH"]}
+        subprocess.run([script, *arguments], env=environment, stdout=subprocess.DEVNULL, check=True)
+        assert (own / "oom").exists() == there
 
 
 def test_wrapper_passes_everything_on(tmp_path: Path) -> None:

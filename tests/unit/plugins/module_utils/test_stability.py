@@ -454,7 +454,9 @@ def _machine(monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine]:
 
     monkeypatch.setattr(_stability, "Podman", lambda _executable: machine)
     monkeypatch.setattr(_evidence, "memory", memory)
-    monkeypatch.setattr(_evidence, "kernel_log", lambda identity: [line for line in machine.kernel if identity in line])
+    monkeypatch.setattr(
+        _evidence, "kernel_log", lambda identity, _since=0.0: [line for line in machine.kernel if identity in line]
+    )
     return machine
 
 
