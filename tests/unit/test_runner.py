@@ -209,3 +209,15 @@ def test_every_scenario_that_makes_hosts_is_in_their_lane(runner: ModuleType, mo
         "molecule-rootless",
     }
     assert (lanes["live"], lanes["molecule-default"]) == (runner.LIVE, runner.HERE)
+
+
+def test_the_machine_is_ready_before_anything_starts_containers(
+    runner: ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stages = [
+        runner.Stage("units", stage_that_calls("true")),
+        runner.Stage("live", stage_that_calls("true"), runner.LIVE),
+        runner.Stage("machine", stage_that_calls("sleep", "0.3"), runner.FIRST),
+    ]
+    assert str(runner.run_stages(stages)) == "3 passed, 0 failed"
+    assert capsys.readouterr().out.splitlines()[0].split()[1] == "machine"
