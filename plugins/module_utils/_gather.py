@@ -307,7 +307,8 @@ class Look:
         marks, values = _evidence.of_container(self.podman, container, peers)
         # What an earlier start of it said must not be taken for the cause of this one's end.
         begin = _evidence.first_words(container)
-        said = self.podman.call("logs", "--since", begin, "--tail", str(LAST_LINES), container["Name"])
+        # Without --tail: with it, podman 4.3 loses a last line that was written in two pieces.
+        said = self.podman.call("logs", "--since", begin, container["Name"])
         evidence = _causes.Evidence(
             subject=SUBJECTS[component],
             state="exited" if ended(container) else state["Status"],
@@ -365,8 +366,9 @@ class Look:
 
     def log(self, name: str) -> None:
         """Keep the end of a container's log."""
-        answer = self.podman.ask("logs", "--tail", str(LOG_LINES), name)
-        self.keep(name + ".log", _causes.plain(answer.out + answer.err))
+        answer = self.podman.ask("logs", name)
+        lines = (answer.out + answer.err).splitlines(keepends=True)[-LOG_LINES:]
+        self.keep(name + ".log", _causes.plain("".join(lines)))
 
     def podman_info(self) -> None:
         """Keep what podman says of itself."""

@@ -160,7 +160,8 @@ class Watch:
         return self.log() if not self._last["State"]["Running"] else self._log_since(self._asked)
 
     def _log_since(self, moment: str) -> List[str]:
-        answer = self._podman.call("logs", "--since", moment, "--tail", str(LOG_LINES), self.name, timeout=5)
+        # Without --tail: with it, podman 4.3 loses a last line that was written in two pieces.
+        answer = self._podman.call("logs", "--since", moment, self.name, timeout=5)
         lines = (answer.out + answer.err).splitlines()[-LOG_LINES:]
         return [_causes.plain(line)[:LOG_WIDTH] for line in lines]
 

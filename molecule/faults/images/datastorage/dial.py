@@ -125,8 +125,14 @@ def healthy() -> bool:
 
 
 def unknown() -> NoReturn:
-    """End for a reason that is in no table."""
-    print("the hamster left the wheel", flush=True)
+    """End for a reason that is in no table.
+
+    The line and its end are written apart, as an unbuffered Python does: podman 4.3's `logs --tail` loses such a line.
+    """
+    for piece in ("the hamster left the wheel", "\n"):
+        sys.stdout.write(piece)
+        sys.stdout.flush()
+        time.sleep(0.05)
     sys.exit(42)
 
 
