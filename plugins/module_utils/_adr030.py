@@ -3,18 +3,20 @@
 """Write DataStorage's configuration as ADR-030 has it: one file and two secret files. PRIVATE to the collection.
 
 The service ignores keys that it does not know and reads no password from its main file, so a misspelt key fails late or
-never. The tables below are the keys it does read, spelled as it spells them, with the rules by which it judges them.
+never. What it does read, and by which rules, is in ``_adr030_keys.py``.
 """
 
 from __future__ import annotations
 
-import ipaddress
 import os
-import re
-from dataclasses import dataclass
-from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
+import time
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence
 
+from ansible_collections.kubernaut.integration.plugins.module_utils import _adr030_keys as table
 from ansible_collections.kubernaut.integration.plugins.module_utils import _files
+from ansible_collections.kubernaut.integration.plugins.module_utils._adr030_keys import CHOICES, CONFIG, KEYS, SECRETS
+from ansible_collections.kubernaut.integration.plugins.module_utils._adr030_read import read_config, read_secrets
+from ansible_collections.kubernaut.integration.plugins.module_utils._adr030_yaml import Malformed
 from ansible_collections.kubernaut.integration.plugins.module_utils._phase import (
     Context,
     Options,
@@ -23,197 +25,75 @@ from ansible_collections.kubernaut.integration.plugins.module_utils._phase impor
     Result,
 )
 
-#: A rule: takes a value, returns what is wrong with it as ``must be ...``, or None.
-Rule = Callable[[Any], Optional[str]]
 Document = Dict[str, Any]
+Contracts = Sequence[str]
 
 HEADER = "# Managed by Ansible (kubernaut.integration.adr030_config): changes here are overwritten.\n"
 
-CONFIG = "config.yaml"
-DATABASE_SECRETS = "db-secrets.yaml"
-REDIS_SECRETS = "redis-secrets.yaml"
-
-_DURATION = re.compile(r"0|(?:(?:\d+(?:\.\d*)?|\.\d+)(?:ns|us|µs|μs|ms|s|m|h))+")
-
-
-def _port(lowest: int) -> Rule:
-    """Return the rule for a TCP port of at least ``lowest``."""
-    return lambda value: None if lowest <= value <= 65535 else "must be between %d and 65535" % lowest
-
-
-def _at_least(lowest: int) -> Rule:
-    """Return the rule for a number of at least ``lowest``."""
-    return lambda value: None if value >= lowest else "must be at least %d" % lowest
-
-
-def _one_of(*words: str) -> Rule:
-    """Return the rule for an enumeration, which the service compares letter by letter."""
-    return lambda value: None if value in words else "must be one of %s" % ", ".join(words)
-
-
-def _duration(value: str) -> Optional[str]:
-    """Judge a Go duration; Go's parser takes a sign, too, but no time-out or lifetime is negative."""
-    return None if _DURATION.fullmatch(value) else "must be a duration such as 30s, 5m or 1h30m"
-
-
-def _text(value: str) -> Optional[str]:
-    """Judge a text that must be there."""
-    return None if value.strip() and value.isprintable() else "must not be empty or contain control characters"
-
-
-def _dsn(value: str) -> Optional[str]:
-    """Judge a word of the connection string.
-
-    The service joins ``key=value`` without quotes: an empty value swallows the next key, and spaces, quotes and
-    backslashes end or change it.
-    """
-    if not value:
-        return "must not be empty: in the service's connection string it would swallow the next setting"
-    if not all("!" <= character <= "~" and character not in "'\"\\" for character in value):
-        return "must be printable ASCII without space, quote or backslash: the service does not quote it"
-    return None
-
-
-def _anything(value: Any) -> Optional[str]:
-    """Take any value: the service does not look at it, or YAML can carry it."""
-    del value
-    return None
-
-
-@dataclass(frozen=True)
-class Key:
-    """A key of ``config.yaml``.
-
-    :param path: where it is, with dots.
-    :param option: the module's option that gives the value.
-    :param rule: what the service, or what it passes the value on to, demands.
-    :param honoured: false when the service reads and judges the key but does something fixed. Such a key is written
-        all the same: its default is what the service really does, so the file says what happens. Another value is
-        written, too (a later service may follow it), and reported as a warning.
-    """
-
-    path: str
-    option: str
-    rule: Rule
-    honoured: bool = True
-
-
-@dataclass(frozen=True)
-class Secret:
-    """A key of a secret file; its value is always a quoted string, since the service refuses a number.
-
-    :param name: key in the file.
-    :param option: the module's option that gives the value.
-    :param rule: see :class:`Key`.
-    :param variable: variable of the collection that people set, for the message.
-    :param hidden: true when the value must not be shown.
-    """
-
-    name: str
-    option: str
-    rule: Rule
-    variable: str
-    hidden: bool = True
-
-
-@dataclass(frozen=True)
-class Contract:
-    """How a generation of DataStorage spells its configuration.
-
-    :param keys: options that go into ``config.yaml``, in order.
-    :param redis_address: path of the key that joins Redis' host and port.
-    :param file_references: path of a key -> the secret file that it names.
-    :param key_references: path of a key -> the key in that file which it names.
-    :param secret_files: file -> its keys.
-    """
-
-    keys: Tuple[Key, ...]
-    redis_address: str
-    file_references: Mapping[str, str]
-    key_references: Mapping[str, str]
-    secret_files: Mapping[str, Tuple[Secret, ...]]
-
-
-#: One row per generation of DataStorage. Left out are keys which v0 parses and which say nothing true:
-#: ``redis.dlq_stream_name`` and ``redis.dlq_consumer_group`` (the streams' names are fixed and there is no consumer).
-CONTRACTS: Mapping[str, Contract] = {
-    "v0": Contract(
-        keys=(
-            Key("server.port", "server_port", _port(1024)),
-            # Only logged: the service listens on every interface of its container.
-            Key("server.host", "server_host", _text, honoured=False),
-            Key("server.read_timeout", "read_timeout", _duration),
-            Key("server.write_timeout", "write_timeout", _duration),
-            # Judged and not applied: the logger is chosen by the variable ENV.
-            Key("logging.level", "log_level", _one_of("debug", "info", "warn", "error"), honoured=False),
-            Key("logging.format", "log_format", _one_of("json", "console"), honoured=False),
-            Key("database.host", "database_host", _dsn),
-            Key("database.port", "database_port", _port(1)),
-            Key("database.name", "database_name", _dsn),
-            Key("database.user", "database_user", _dsn),
-            Key(
-                "database.ssl_mode",
-                "ssl_mode",
-                _one_of("disable", "allow", "prefer", "require", "verify-ca", "verify-full"),
-            ),
-            # The pool is hard-coded to exactly these defaults.
-            Key("database.max_open_conns", "max_open_conns", _at_least(1), honoured=False),
-            Key("database.max_idle_conns", "max_idle_conns", _at_least(0), honoured=False),
-            Key("database.conn_max_lifetime", "conn_max_lifetime", _duration, honoured=False),
-            Key("database.conn_max_idle_time", "conn_max_idle_time", _duration, honoured=False),
-            # The service always uses database 0.
-            Key("redis.db", "redis_db", _at_least(0), honoured=False),
-            Key("redis.dlq_max_len", "dlq_max_len", _at_least(1)),
-        ),
-        redis_address="redis.addr",
-        file_references={"database.secretsFile": DATABASE_SECRETS, "redis.secretsFile": REDIS_SECRETS},
-        key_references={
-            "database.usernameKey": "username",
-            "database.passwordKey": "password",
-            "redis.passwordKey": "password",
-        },
-        secret_files={
-            DATABASE_SECRETS: (
-                Secret("username", "database_user", _dsn, "postgres_user", hidden=False),
-                Secret("password", "database_password", _dsn, "postgres_password"),
-            ),
-            REDIS_SECRETS: (Secret("password", "redis_password", _anything, "redis_password"),),
-        },
-    ),
-}
-
 #: Rules of options that are no key of their own.
-OTHER_RULES: Mapping[str, Rule] = {
-    "redis_host": _text,
-    "redis_port": _port(1),
-    "mount": lambda value: None if value.startswith("/") else "must be an absolute path inside the container",
+OTHER_RULES: Mapping[str, table.Rule] = {
+    "redis_host": table.HOST,
+    "redis_port": table.PORT,
+    "mount": table.must(lambda value: value.startswith("/"), "be an absolute path inside the container"),
 }
 
 
-def validate(options: Options, contract: Contract) -> List[str]:
+def values_of(options: Options, contract: str) -> Dict[str, Any]:
+    """Return path -> value of what is rendered for a contract, secrets included."""
+    values = {
+        at.path: key.gives(options) if key.gives else options[key.option]
+        for key, at in table.keys_of(contract)
+        if key.gives or key.option
+    }
+    return {**values, **{secret.path: options[secret.option] for secret in SECRETS if secret.option}}
+
+
+def validate(options: Options, contracts: Contracts) -> List[str]:
     """Return one line per option that the service would refuse or misunderstand; secrets are never in it."""
+    secrets = {secret.path: secret for secret in SECRETS if secret.hidden}
     problems: Dict[str, str] = {}
-    for file in contract.secret_files.values():
-        for secret in file:
-            wrong = secret.rule(options[secret.option])
-            if wrong and secret.hidden:
-                problems[secret.option] = "%s (variable %s) %s" % (secret.option, secret.variable, wrong)
-    judged = [(key.option, key.rule) for key in contract.keys] + list(OTHER_RULES.items())
-    for option, rule in judged:
-        wrong = rule(options[option])
+    for contract in contracts:
+        named = {at.path: key.option for key, at in table.keys_of(contract) if key.option}
+        for problem in table.judge(values_of(options, contract), contract, True, options["max_connections"]):
+            secret = secrets.get(problem.path)
+            if secret:
+                line = "%s (variable %s) %s" % (secret.option, secret.variable, problem.wrong)
+                problems.setdefault(secret.option, line)
+            elif problem.path in named:
+                option = named[problem.path]
+                tails = {table.VALUE: ", not %r" % options[option], table.POOL: " (variable postgres_max_connections)"}
+                tail = tails.get(problem.rule, "")
+                problems.setdefault(option, "%s %s%s" % (option, problem.wrong, tail))
+    for option, rule in OTHER_RULES.items():
+        wrong = rule.wrong(options[option])
         if wrong:
-            problems.setdefault(option, "%s %s, not %r" % (option, wrong, options[option]))
+            problems[option] = "%s %s, not %r" % (option, wrong, options[option])
     return list(problems.values())
 
 
-def ignored(options: Options, contract: Contract) -> List[str]:
-    """Return one sentence per option whose value the service reads and does not follow."""
-    return [
-        "%s=%s has no effect: DataStorage reads %s and always uses %s."
-        % (key.option, options[key.option], key.path, ARGUMENTS[key.option]["default"])
-        for key in contract.keys
-        if not key.honoured and options[key.option] != ARGUMENTS[key.option]["default"]
-    ]
+_FIXED = "%s has no effect: DataStorage reads %s, and %s."
+
+
+def ignored(options: Options, contracts: Contracts) -> List[str]:
+    """Return one sentence per option that no contract follows as it was given."""
+    overrides = {
+        (contract, override.key.option): override
+        for contract in contracts
+        for override in table.overrides(values_of(options, contract), contract)
+    }
+    sentences = []
+    for key in (key for key in KEYS if key.option and options[key.option] != key.default):
+        having = [contract for contract in contracts if key.at(contract)]
+        found = [override for override in (overrides.get((name, key.option)) for name in having) if override]
+        given = "%s=%s" % (key.option, options[key.option])
+        if not having:
+            sentences.append("%s has no effect: contract %s has no such key. %s" % (given, contracts[0], key.absent))
+        elif len(found) == len(having):
+            # That of a contract that would follow another value says more.
+            override = next((one for one in found if one.clamped), found[0])
+            words = "%s is out of range: DataStorage reads %s and uses %s." if override.clamped else _FIXED
+            sentences.append(words % (given, override.path, override.used if override.clamped else override.why))
+    return sentences
 
 
 def _put(document: Document, path: str, value: Any) -> None:
@@ -224,38 +104,26 @@ def _put(document: Document, path: str, value: Any) -> None:
     document[last] = value
 
 
-def _address(host: str, port: int) -> str:
-    """Return ``host:port`` as Go's dialer wants it, an IPv6 address in brackets."""
-    try:
-        six = ipaddress.ip_address(host).version == 6
-    except ValueError:
-        six = False
-    return "%s:%d" % ("[%s]" % host if six else host, port)
-
-
-def documents(options: Options, contract: Contract) -> Dict[str, Document]:
-    """Return file name -> content as data, secrets in clear."""
+def documents(options: Options, contracts: Contracts) -> Dict[str, Document]:
+    """Return file name -> content as data, secrets in clear; a key of two contracts in both spellings."""
     config: Document = {}
-    for key in contract.keys:
-        _put(config, key.path, options[key.option])
-    _put(config, contract.redis_address, _address(options["redis_host"], options["redis_port"]))
-    for path, file in contract.file_references.items():
-        _put(config, path, "%s/%s" % (options["mount"].rstrip("/"), file))
-    for path, name in contract.key_references.items():
-        _put(config, path, name)
+    rendered = {contract: values_of(options, contract) for contract in contracts}
+    for key in (key for key in KEYS if key.gives or key.option):
+        for contract in contracts:
+            if key.at(contract):
+                _put(config, key.path(contract), rendered[contract][key.path(contract)])
     found: Dict[str, Document] = {CONFIG: config}
-    for file, keys in contract.secret_files.items():
-        found[file] = {secret.name: options[secret.option] for secret in keys}
+    for secret in (secret for secret in SECRETS if secret.option):
+        found.setdefault(secret.into, {})[secret.written] = options[secret.option]
     return found
 
 
-def mask(found: Mapping[str, Document], contract: Contract) -> Dict[str, Document]:
+def mask(found: Mapping[str, Document]) -> Dict[str, Document]:
     """Return ``documents`` with every hidden value masked; an empty one stays empty, that is no secret."""
     masked = {name: dict(document) for name, document in found.items()}
-    for file, keys in contract.secret_files.items():
-        for secret in keys:
-            if secret.hidden and masked[file][secret.name]:
-                masked[file][secret.name] = _files.MASK
+    for secret in SECRETS:
+        if secret.option and secret.hidden and masked[secret.into][secret.written]:
+            masked[secret.into][secret.written] = _files.MASK
     return masked
 
 
@@ -276,28 +144,46 @@ def render(found: Mapping[str, Document]) -> Dict[str, str]:
     }
 
 
-def reparse(texts: Mapping[str, str], found: Mapping[str, Document]) -> None:
-    """Prove that the text says what was meant, before it is installed.
+def reparse(texts: Mapping[str, str], options: Options, contracts: Contracts) -> None:
+    """Prove that the service reads what was meant, before it is installed.
 
     :raises PhaseError: reading a file back gives something else.
     """
-    import yaml
-
     for name, text in texts.items():
-        if yaml.safe_load(text) != found[name]:
+        try:
+            same = _reads(name, text, options, contracts)
+        except Malformed:
+            same = False
+        if not same:
             raise PhaseError(
                 "%s does not survive being written as YAML: use plain letters and digits in its values." % name
             )
 
 
+def _reads(name: str, text: str, options: Options, contracts: Contracts) -> bool:
+    """Tell whether the service finds in a file what the options say."""
+    if name != CONFIG:
+        return read_secrets(text) == {
+            secret.written: options[secret.option] for secret in SECRETS if secret.option and secret.into == name
+        }
+    secrets = {secret.path for secret in SECRETS if secret.hidden}
+    for contract in contracts:
+        meant = {path: value for path, value in values_of(options, contract).items() if path not in secrets}
+        if read_config(text, contract) != meant:
+            return False
+    return True
+
+
 def _conceal(value: Any, hidden: Callable[[str], bool]) -> Any:
     """Return parsed YAML with the values of hidden keys masked, at any depth."""
+    if isinstance(value, list):
+        return [_conceal(item, hidden) for item in value]
     if not isinstance(value, dict):
         return value
     return {name: _files.MASK if hidden(str(name)) else _conceal(item, hidden) for name, item in value.items()}
 
 
-def shown_before(name: str, text: Optional[str], contract: Contract) -> Optional[str]:
+def shown_before(name: str, text: Optional[str]) -> Optional[str]:
     """Return an installed file for a diff: whoever wrote it, and however, it shows no secret; None stays None."""
     import yaml
 
@@ -305,13 +191,32 @@ def shown_before(name: str, text: Optional[str], contract: Contract) -> Optional
         return None
     try:
         document = yaml.safe_load(text)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError):  # ValueError: a date that does not exist
         document = None
     if not isinstance(document, dict):
         return _files.MASK + "\n"
-    visible = {secret.name for secret in contract.secret_files.get(name, ()) if not secret.hidden}
-    concealed = _conceal(document, lambda key: key == "password" if name == CONFIG else key not in visible)
+    visible = {secret.written for secret in SECRETS if secret.into == name and not secret.hidden}
+    concealed = _conceal(
+        document, lambda key: bool(table.SECRET_NAME.search(key)) if name == CONFIG else key not in visible
+    )
     return render({name: concealed})[name]
+
+
+def _back_up(directory: str, before: Mapping[str, Optional[str]], changed: Sequence[str], check: bool) -> str:
+    """Keep the files that are about to be replaced, for the caller only; return where, or an empty string.
+
+    Beside the directory and not in it: what lies there is mounted into the container.
+    """
+    kept = [
+        _files.Wanted(name, text, 0o600)
+        for name, text in before.items()
+        if text is not None and os.path.join(directory, name) in changed
+    ]
+    if not kept:
+        return ""
+    path = "%s-%s" % (directory.rstrip("/"), time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()))
+    _files.install(path, 0o700, kept, check=check)
+    return path
 
 
 def run(options: Options, context: Context) -> Result:
@@ -319,17 +224,17 @@ def run(options: Options, context: Context) -> Result:
 
     :raises PhaseError: the service would refuse or misunderstand an option, or the files cannot be written safely.
     """
-    contract = CONTRACTS[options["contract"]]
-    problems = validate(options, contract)
+    contracts = CHOICES[options["contract"]]
+    problems = validate(options, contracts)
     if problems:
         raise PhaseError(
             "DataStorage's configuration is refused: %s." % problems[0]
             + "".join("\n  also: %s" % problem for problem in problems[1:])
         )
-    found = documents(options, contract)
+    found = documents(options, contracts)
     texts = render(found)
-    reparse(texts, found)
-    shown = mask(found, contract)
+    reparse(texts, options, contracts)
+    shown = mask(found)
     directory: str = options["directory"]
     # The container's user must read the files. Root gives them to that user. Nobody else can: a rootless container's
     # uid is one of the caller's subordinate ids, and to give to those takes privileges. Then everybody may read the
@@ -339,6 +244,10 @@ def run(options: Options, context: Context) -> Result:
     directory_mode, mode = (0o755, 0o444) if owner is None else (0o500, 0o400)
     before = {name: _files.read(os.path.join(directory, name)) for name in texts}
     wanted = [_files.Wanted(name, text, mode) for name, text in texts.items()]
+    backup = ""
+    if options["backup"]:
+        differing = [os.path.join(directory, name) for name in texts if before[name] != texts[name]]
+        backup = _back_up(directory, before, differing, context.check)
     changed = _files.install(directory, directory_mode, wanted, owner, context.check)
     content_hash, key_changed = _files.content_hash(directory, texts, context.check)
     changed += key_changed
@@ -348,46 +257,44 @@ def run(options: Options, context: Context) -> Result:
         "directory": directory,
         "files": [os.path.join(directory, name) for name in texts],
         "configuration": shown,
+        "effective": {
+            contract: table.shown(table.effective(values_of(options, contract), contract)) for contract in contracts
+        },
         "content_hash": content_hash,
+        "backup_directory": backup,
     }
-    warnings = ignored(options, contract)
+    warnings = ignored(options, contracts)
     if warnings:
         result["warnings"] = warnings
     if context.diff:
         result["diff"] = [
-            _files.masked_diff(os.path.join(directory, name), shown_before(name, before[name], contract), text)
+            _files.masked_diff(os.path.join(directory, name), shown_before(name, before[name]), text)
             for name, text in render(shown).items()
             if os.path.join(directory, name) in changed
         ]
     return result
 
 
-ARGUMENTS: Dict[str, Dict[str, Any]] = {
-    "directory": {"type": "path", "required": True},
-    "mount": {"type": "str", "default": "/etc/datastorage"},
-    "contract": {"type": "str", "choices": sorted(CONTRACTS), "default": "v0"},
-    "owner": {"type": "int"},
-    "server_port": {"type": "int", "default": 8080},
-    "server_host": {"type": "str", "default": "0.0.0.0"},  # noqa: S104 - the listener inside the container
-    "read_timeout": {"type": "str", "default": "30s"},
-    "write_timeout": {"type": "str", "default": "30s"},
-    "log_level": {"type": "str", "default": "info"},
-    "log_format": {"type": "str", "default": "json"},
-    "database_host": {"type": "str", "required": True},
-    "database_port": {"type": "int", "required": True},
-    "database_name": {"type": "str", "required": True},
-    "database_user": {"type": "str", "required": True},
-    "database_password": {"type": "str", "required": True, "no_log": True},
-    "ssl_mode": {"type": "str", "default": "disable"},
-    "max_open_conns": {"type": "int", "default": 25},
-    "max_idle_conns": {"type": "int", "default": 5},
-    "conn_max_lifetime": {"type": "str", "default": "5m"},
-    "conn_max_idle_time": {"type": "str", "default": "10m"},
-    "redis_host": {"type": "str", "required": True},
-    "redis_port": {"type": "int", "required": True},
-    "redis_password": {"type": "str", "default": "", "no_log": True},
-    "redis_db": {"type": "int", "default": 0},
-    "dlq_max_len": {"type": "int", "default": 10000},
-}
+def _arguments() -> Dict[str, Dict[str, Any]]:
+    """Return the argument spec: what the table's keys and secrets ask for, and what is about the files."""
+    arguments: Dict[str, Dict[str, Any]] = {
+        "directory": {"type": "path", "required": True},
+        "mount": {"type": "str", "default": "/etc/datastorage"},
+        "contract": {"type": "str", "choices": list(CHOICES), "default": table.V0},
+        "owner": {"type": "int"},
+        "backup": {"type": "bool", "default": False},
+        "max_connections": {"type": "int"},
+        "redis_host": {"type": "str", "required": True},
+        "redis_port": {"type": "int", "required": True},
+        "database_password": {"type": "str", "required": True, "no_log": True},
+        "redis_password": {"type": "str", "default": "", "no_log": True},
+    }
+    for key in (key for key in KEYS if key.option):
+        given = {"required": True} if key.default is None else {"default": key.default}
+        arguments[key.option] = {"type": key.kind, **given}
+    return arguments
+
+
+ARGUMENTS = _arguments()
 
 PHASE = Phase(name="adr030_config", run=run, argument_spec=ARGUMENTS, libraries=("yaml",))

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,9 @@ import yaml
 
 from ansible_collections.kubernaut.integration.plugins.module_utils import _adr030, _files
 from ansible_collections.kubernaut.integration.plugins.module_utils._phase import Context, PhaseError
+from ansible_collections.kubernaut.integration.plugins.modules import adr030_config
 
-V0 = _adr030.CONTRACTS["v0"]
+V0, V1, BOTH = _adr030.CHOICES["v0"], _adr030.CHOICES["v1"], _adr030.CHOICES["both"]
 PASSWORD = "s3cr3t-w0rd"
 
 
@@ -49,6 +51,7 @@ def directory(tmp_path: Path) -> Path:
         ("server_port", 1024),
         ("server_port", 65535),
         ("read_timeout", "0"),
+        ("max_connections", 28),
         ("read_timeout", "1h30m"),
         ("write_timeout", "1.5s"),
         ("write_timeout", ".5h"),
@@ -97,7 +100,8 @@ def test_what_the_service_takes_is_taken(option: str, value: Any) -> None:
         ("ssl_mode", "on", "must be one of disable"),
         ("max_open_conns", 0, "must be at least 1"),
         ("max_idle_conns", -1, "must be at least 0"),
-        ("redis_host", "", "must not be empty"),
+        ("redis_host", "", "must be a host name"),
+        ("redis_host", "a b", "must be a host name"),
         ("redis_port", 0, "must be between 1 and 65535"),
         ("redis_db", -1, "must be at least 0"),
         ("dlq_max_len", 0, "must be at least 1"),
@@ -136,7 +140,7 @@ def test_the_keys_are_spelled_as_v0_reads_them() -> None:
     assert found == {
         "config.yaml": {
             "server": {"port": 8080, "host": "0.0.0.0", "read_timeout": "30s", "write_timeout": "30s"},
-            "logging": {"level": "info", "format": "json"},
+            "logging": {"level": "info", "format": "console"},
             "database": {
                 "host": "postgres",
                 "port": 5432,
@@ -189,22 +193,170 @@ def test_rendering_is_the_same_every_time_and_says_who_manages_it() -> None:
 
 def test_what_does_not_survive_yaml_is_not_installed() -> None:
     found = _adr030.documents(options(), V0)
-    texts = {**_adr030.render(found), "redis-secrets.yaml": "password: 12345\n"}
-    with pytest.raises(PhaseError, match=r"redis-secrets\.yaml does not survive"):
-        _adr030.reparse(texts, found)
+    for name, text in (
+        ("redis-secrets.yaml", "password: 12345\n"),
+        ("config.yaml", "server: {port: 8080}\n"),
+        ("x", "["),
+    ):
+        with pytest.raises(PhaseError, match=re.escape(name) + " does not survive"):
+            _adr030.reparse({**_adr030.render(found), name: text}, options(), V0)
 
 
 @pytest.mark.parametrize(
     ("option", "value"),
-    [("max_open_conns", 50), ("log_level", "debug"), ("redis_db", 3), ("server_host", "127.0.0.1")],
+    [
+        ("max_open_conns", 50),
+        ("log_level", "debug"),
+        ("log_format", "json"),
+        ("redis_db", 3),
+        ("server_host", "127.0.0.1"),
+        ("metrics_port", 19090),
+        ("endpoint_propagation_delay", "1s"),
+    ],
 )
 def test_an_option_without_effect_is_reported(option: str, value: Any) -> None:
     (warning,) = _adr030.ignored(options(**{option: value}), V0)
     assert warning.startswith("%s=%s has no effect" % (option, value))
 
 
-def test_defaults_need_no_warning() -> None:
-    assert _adr030.ignored(options(), V0) == []
+@pytest.mark.parametrize("contracts", [V0, V1, BOTH])
+def test_defaults_need_no_warning(contracts: tuple[str, ...]) -> None:
+    assert _adr030.ignored(options(), contracts) == []
+
+
+def test_the_words_say_why_an_option_has_no_effect() -> None:
+    given = options(metrics_port=19090, max_open_conns=50)
+    assert _adr030.ignored(given, V0) == [
+        "metrics_port=19090 has no effect: contract v0 has no such key. "
+        "v0 serves its metrics at /metrics of server.port.",
+        "max_open_conns=50 has no effect: DataStorage reads database.max_open_conns, and the service always uses 25.",
+    ]
+    assert _adr030.ignored(given, V1) == _adr030.ignored(given, BOTH) == []
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "used"),
+    [
+        ("shutdown_timeout", "10s", "30s"),
+        ("shutdown_timeout", "3m", "120s"),
+        ("endpoint_propagation_delay", "100ms", "1s"),
+        ("endpoint_propagation_delay", "1h", "30s"),
+        ("max_body_size", "10", "1048576"),
+        ("max_body_size", "99999999", "52428800"),
+        ("max_idle_conns", 26, "25"),
+    ],
+)
+@pytest.mark.parametrize("contracts", [V1, BOTH])
+def test_an_option_out_of_range_is_reported(contracts: tuple[str, ...], option: str, value: Any, used: str) -> None:
+    (warning,) = _adr030.ignored(options(**{option: value}), contracts)
+    assert warning.startswith("%s=%s is out of range" % (option, value))
+    assert warning.endswith("uses %s." % used)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "wrong"),
+    [
+        ("health_port", 80, "must be between 1024 and 65535, not 80"),
+        ("health_port", 8080, "must not be 8080, which is server.port"),
+        ("metrics_port", 8081, "must not be 8081, which is server.healthPort"),
+        ("shutdown_timeout", "60", "must be a duration"),
+        ("max_body_size", "5MiB", "must be bytes in digits only"),
+        ("max_batch_size", 0, "must be at least 1"),
+        ("max_open_conns", -1, "must be at least 1"),
+        ("conn_max_lifetime", "", "must be a duration"),
+        ("ssl_mode", "", "must be one of disable"),
+        ("lock_timeout", "x", "must be a duration"),
+        ("signer_cert_dir", "certs", "must be an absolute path"),
+        ("log_level", "LOUD", "must be one of"),
+        ("database_name", "", "must not be empty"),
+        ("max_open_conns", 198, "makes a pool of 198 connections, and PostgreSQL has 200"),
+    ],
+)
+@pytest.mark.parametrize("contracts", [V1, BOTH])
+def test_what_v1_refuses_is_refused_by_name(contracts: tuple[str, ...], option: str, value: Any, wrong: str) -> None:
+    (problem,) = _adr030.validate(options(**{"max_connections": 200, option: value}), contracts)
+    assert problem.startswith(option)
+    assert wrong in problem
+
+
+def test_a_level_that_only_v1_takes_is_refused_for_both() -> None:
+    assert _adr030.validate(options(log_level="INFO"), V1) == []
+    assert _adr030.validate(options(log_level="INFO"), BOTH) != []
+
+
+@pytest.mark.parametrize(("max_connections", "good"), [(27, False), (28, True), (None, True)])
+def test_v0s_fixed_pool_must_fit_whatever_is_asked_for(max_connections: int | None, good: bool) -> None:
+    problems = _adr030.validate(options(max_connections=max_connections, max_open_conns=1), V0)
+    assert bool(problems) is not good
+    assert all("max_connections (variable postgres_max_connections)" in problem for problem in problems)
+
+
+def test_both_is_v0_and_v1_in_one_file() -> None:
+    v0, v1, both = (_adr030.documents(options(), contracts)["config.yaml"] for contracts in (V0, V1, BOTH))
+    assert both["server"] == {**v0["server"], **v1["server"]}
+    assert both["database"] == {**v0["database"], **v1["database"]}
+    assert both["redis"] == {**v0["redis"], **v1["redis"]}
+    assert both["database"]["ssl_mode"] == both["database"]["sslMode"] == "disable"
+    assert set(v1["database"]) & {"connMaxLifetime", "connMaxIdleTime", "sslMode"} == {
+        "connMaxLifetime",
+        "connMaxIdleTime",
+        "sslMode",
+    }
+    assert not any("_" in name for section in v1.values() for name in section)
+
+
+@pytest.mark.parametrize("contract", ["v0", "v1", "both"])
+def test_the_effective_configuration_shows_no_secret(directory: Path, contract: str) -> None:
+    result = _adr030.run(options(directory=str(directory), contract=contract, max_open_conns=50), Context())
+    assert sorted(result["effective"]) == (["v0", "v1"] if contract == "both" else [contract])
+    for found in result["effective"].values():
+        assert found["database.password"] == "********"
+        assert found["redis.password"] == ""
+        assert found["database.user"] == "slm_user"
+    if contract != "v1":
+        assert result["effective"]["v0"]["database.max_open_conns"] == 25
+    if contract != "v0":
+        assert result["effective"]["v1"]["database.maxOpenConns"] == 50
+        assert result["effective"]["v1"]["retention.enabled"] is False
+    assert PASSWORD not in str(result)
+
+
+def test_what_is_replaced_is_kept_for_its_owner_only(directory: Path) -> None:
+    wanted = options(directory=str(directory), backup=True)
+    assert _adr030.run(wanted, Context())["backup_directory"] == ""
+    before = {path.name: path.read_text() for path in directory.iterdir()}
+    changed = {**wanted, "database_password": "another"}
+    planned = _adr030.run(changed, Context(check=True))
+    assert planned["backup_directory"].startswith(f"{directory}-")
+    assert not Path(planned["backup_directory"]).exists()
+    kept = Path(_adr030.run(changed, Context())["backup_directory"])
+    assert {path.name: path.read_text() for path in kept.iterdir()} == {"db-secrets.yaml": before["db-secrets.yaml"]}
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o700
+    assert stat.S_IMODE((kept / "db-secrets.yaml").stat().st_mode) == 0o600
+    assert _adr030.run(changed, Context())["backup_directory"] == ""
+    assert sorted(path.name for path in directory.iterdir()) == ["config.yaml", "db-secrets.yaml", "redis-secrets.yaml"]
+
+
+def test_the_documentation_says_what_the_table_says() -> None:
+    """Defaults, the upstream keys, which contract has them, ranges and units."""
+    documented = yaml.safe_load(adr030_config.DOCUMENTATION)["options"]
+    for key in _adr030.KEYS:
+        if not key.option:
+            continue
+        text = "".join(documented[key.option]["description"])
+        assert documented[key.option].get("default") == key.default, key.option
+        assert all(f"C({key.path(contract)})" in text for contract in BOTH if key.at(contract)), key.option
+        assert ("v1 only" in text) == (key.at("v0") is None), key.option
+        assert ("v0 only" in text) == (key.at("v1") is None), key.option
+        assert key.unit in text
+        must = (
+            re.search(r"(?:between|at least) ([\d]+)(?: and (\d+))?", key.rule.wrong(-1) or "")
+            if key.kind == "int"
+            else None
+        )
+        assert all(bound in text for bound in (must.groups() if must else ()) if bound), key.option
+        at = key.at("v1")
+        assert all(bound in text for bound in (at.lowest, at.highest) if bound) if at else True, key.option
 
 
 def test_install_is_idempotent_and_shows_no_secret(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -290,7 +442,7 @@ def test_a_lost_or_damaged_key_is_made_anew_and_counts_as_a_change(directory: Pa
     ],
 )
 def test_the_diff_hides_secrets_in_files_of_others(name: str, text: str) -> None:
-    shown = _adr030.shown_before(name, text, V0)
+    shown = _adr030.shown_before(name, text)
     assert shown is not None
     assert "s3cr3t" not in shown
     assert _files.MASK in shown

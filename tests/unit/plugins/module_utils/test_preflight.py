@@ -162,8 +162,10 @@ def ports(port: int) -> dict[str, Any]:
 
 @pytest.fixture(name="containers")
 def _containers(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """The stack's containers as podman would describe them."""
+    """The stack's containers as podman would describe them, on whatever machine the test runs."""
     found: list[dict[str, Any]] = []
+    monkeypatch.setattr(_preflight.shutil, "which", lambda name: name)
+    monkeypatch.setattr(_preflight._rootless, "demand_runtime_directory", lambda: None)
     monkeypatch.setattr(Podman, "inspect", lambda *_names, **_kind: found)
     return found
 
