@@ -19,7 +19,7 @@ venv := PATH='$(ROOT)/.venv/bin':"$$PATH"
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help integration verify teardown check test soak bench format clean
+.PHONY: help integration verify reset teardown check test soak bench format clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' '$(ROOT)/Makefile'
@@ -29,6 +29,9 @@ integration: ## Start a stack and prove that it works (ARGS go to ansible-playbo
 
 verify: ## Prove a running stack again, changing nothing
 	@$(setup) run && $(venv) ansible-playbook playbooks/verify.yml $(ARGS)
+
+reset: ## Make a running stack look new: database as migrated, queues empty
+	@$(setup) run && $(venv) ansible-playbook playbooks/reset.yml $(ARGS)
 
 teardown: ## Remove a stack and prove that nothing is left
 	@$(setup) run && $(venv) ansible-playbook playbooks/teardown.yml $(ARGS)

@@ -9,7 +9,7 @@ from typing import Any, Dict, Optional
 
 from ansible.errors import AnsibleActionFail
 
-from ansible_collections.kubernaut.integration.plugins.module_utils import _migrations
+from ansible_collections.kubernaut.integration.plugins.module_utils import _migrations, _sql_files
 from ansible_collections.kubernaut.integration.plugins.module_utils._phase import PhaseError, Result
 from ansible_collections.kubernaut.integration.plugins.plugin_utils._action import PhaseAction
 
@@ -28,10 +28,10 @@ class ActionModule(PhaseAction):
             # As it was written: `~` is the target user's home.
             return {**options, "directory": self._task.args["directory"]}
         try:
-            files = _migrations.read_directory(os.path.abspath(options["directory"]))
+            files = _sql_files.read_directory(os.path.abspath(options["directory"]))
             if not self._in_process(task_vars):
                 # In-process, only what turns out to be pending is cut; a target may have no parser.
-                files = _migrations.split_files(files)
+                files = _sql_files.split_files(files)
         except PhaseError as error:
             raise AnsibleActionFail(error.message) from None  # the cause would be printed behind its own sentence
         return {**options, "files": files}

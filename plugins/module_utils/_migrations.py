@@ -2,21 +2,20 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Apply SQL migrations once each, and remember it. PRIVATE to the collection.
 
-Three parts: files (which there are, what of them is to run, how PostgreSQL's parser cuts them), judgement (ledger
-against files; pure), and execution (one connection, one advisory lock, one transaction per file).
+One connection, one advisory lock, one transaction per file. :mod:`_sql_files` says what the files hold,
+:mod:`_ledger` what is to be done with them.
 """
 
 from __future__ import annotations
 
-import hashlib
-import os
-import re
+import select
 import time
 from dataclasses import dataclass, field, replace
-from datetime import date
-from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from datetime import date, datetime
+from typing import TYPE_CHECKING, Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
-from ansible_collections.kubernaut.integration.plugins.module_utils import _partitions, _schema
+from ansible_collections.kubernaut.integration.plugins.module_utils import _goose, _partitions, _schema
+from ansible_collections.kubernaut.integration.plugins.module_utils._ledger import RESET, Facts, Plan, Policy, plan
 from ansible_collections.kubernaut.integration.plugins.module_utils._phase import (
     Context,
     Options,
@@ -24,8 +23,16 @@ from ansible_collections.kubernaut.integration.plugins.module_utils._phase impor
     PhaseError,
     Result,
 )
+from ansible_collections.kubernaut.integration.plugins.module_utils._plan import CONTRACTS
 from ansible_collections.kubernaut.integration.plugins.module_utils._postgres import POSTGRES_SPEC
-from ansible_collections.kubernaut.integration.plugins.module_utils._schema import LEDGER_SPEC, LedgerRow
+from ansible_collections.kubernaut.integration.plugins.module_utils._schema import GOOSE, LEDGER_SPEC
+from ansible_collections.kubernaut.integration.plugins.module_utils._sql_files import (
+    Migration,
+    parse,
+    position,
+    read_directory,
+    split,
+)
 
 if TYPE_CHECKING:
     import psycopg
@@ -35,13 +42,62 @@ TOOL = "1.0.0"
 
 #: Key of the advisory lock, the same for every run on a database: the bytes "kubernau" as a number.
 LOCK_KEY = int.from_bytes(b"kubernau", "big")
-#: So many applied files without a single match are no edits: they are another set.
-SEVERAL = 4
+#: How pg_locks shows it.
+_LOCK_HELD = """
+locktype = 'advisory' AND granted AND objsubid = 1 AND classid = {} AND objid = {}
+AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+"""
 #: Seconds between two attempts to get it.
 LOCK_GAP = 0.1
 
-#: What a file may have left behind in the session and the next one must not see. Upstream ran one psql per file.
-FRESH_SESSION = b"RESET SESSION AUTHORIZATION; RESET ALL; SET client_encoding TO 'UTF8'; DISCARD TEMP"
+#: Tables by which a database is known that something else has migrated.
+SERVICE_TABLES = sorted({table for contract in CONTRACTS.values() for table in contract["tables"]})
+
+#: Messages of the server that are kept of one file, and characters of one text of the server's.
+MOST_NOTES = 20
+MOST_TEXT = 500
+
+#: How far a migration was when it failed: its row, its statements, what comes after them, the end of the transaction.
+BEFORE, WITHIN, AFTER, COMMIT = "before", "within", "after", "commit"
+
+
+class Finding(NamedTuple):
+    """A cause by its id, and what to do before the next run."""
+
+    id: str
+    action: str
+
+
+#: SQLSTATE of a failed statement -> what it means.
+FINDINGS: Mapping[Optional[str], Finding] = {
+    "55P03": Finding("migration-blocked", "end the session that holds it, or raise migrations_table_lock_timeout,"),
+    "57014": Finding("migration-timeout", "see why it takes so long, or raise migrations_statement_timeout,"),
+    "53100": Finding("disk-full", "make room where PostgreSQL's data is"),
+}
+PARTITIONS = Finding("partition-refused", "correct its partitions by hand")
+UNEXPECTED = Finding("migration-sql", "see what it says")
+CORRECT = Finding("migration-sql", "correct it in migrations_dir")
+AWAY = Finding("postgres-away", "see the log of PostgreSQL's container")
+SYNTAX_ERROR = "42601"
+#: SQLSTATEs of what PostgreSQL refuses in a transaction.
+NEEDS_NO_TRANSACTION = ("25001", "2D000")
+
+#: What a file may have left behind in the session and the next one must not see: upstream ran one psql per file.
+_FRESH_SESSION = (
+    "RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL; DISCARD TEMP; DEALLOCATE ALL; SET client_encoding TO 'UTF8'; "
+    # The caller's PGTZ must not move the bounds of partitions.
+    "SET TimeZone TO 'UTC'; SET statement_timeout TO {statement}; SET lock_timeout TO {lock}"
+)
+#: The server notices within a second that the client was killed, and what it did holds no lock any longer.
+_NOTICE_DEATH = "; SET client_connection_check_interval TO 1000"
+_NOTICES_DEATH_FROM = 140000
+
+#: Tables outside the system's schemas and the ledger's.
+_COUNT_TABLES = """
+SELECT count(*) FROM pg_class JOIN pg_namespace spaces ON spaces.oid = relnamespace
+ WHERE relkind IN ('r', 'p') AND relpersistence <> 't' AND nspname <> 'information_schema'
+   AND nspname NOT LIKE 'pg\\_%%' AND nspname <> {}
+"""
 
 MIGRATIONS_SPEC: Dict[str, Dict[str, Any]] = {
     **POSTGRES_SPEC,
@@ -59,364 +115,52 @@ MIGRATIONS_SPEC: Dict[str, Dict[str, Any]] = {
         },
     },
     "lock_timeout": {"type": "float", "default": 30.0},
+    "table_lock_timeout": {"type": "float", "default": 30.0},
+    "statement_timeout": {"type": "float", "default": 0.0},
+    "allow_removed": {"type": "bool", "default": False},
+    "allow_inserted": {"type": "bool", "default": False},
+    "goose_table": {"type": "bool", "default": False},
     "ensure_partitions": {"type": "list", "elements": "str", "default": []},
     "today": {"type": "str", "default": ""},
 }
 
-_NUMBER = re.compile(r"(\d{1,18})(?!\d)")
-_ANNOTATION = re.compile(r"--[^\S\r\n]*\+goose\b[^\S\r\n]*([^\r\n]*)", re.IGNORECASE)
-_LINE_END = re.compile(r"\r\n|\n|\r")
-_KNOWN = ("up", "down", "no transaction", "statementbegin", "statementend", "envsub off")
-
-
-# ---------------------------------------------------------------------------------------------------------------- files
-
-
-@dataclass(frozen=True)
-class Migration:
-    """One file.
-
-    :param version: its leading number.
-    :param checksum: SHA-256 of its bytes, in hex.
-    :param sql: what is to run: the file up to its Down part. Offsets into it are offsets into the file.
-    :param transactional: runs in one transaction as a whole.
-    :param statements: begin and end of each statement in :attr:`sql`; None when no parser has looked at it.
-    """
-
-    version: int
-    name: str
-    checksum: str
-    sql: str
-    transactional: bool
-    statements: Optional[Sequence[Tuple[int, int]]] = None
-
-    def as_dict(self) -> Dict[str, Any]:
-        """The migration as ``pending`` lists it."""
-        return {"version": self.version, "name": self.name, "checksum": self.checksum}
-
-
-def read_directory(directory: str) -> List[Dict[str, Any]]:
-    """Return name and text of every ``*.sql`` directly in ``directory``: not below it, where upstream keeps test data.
-
-    :raises PhaseError: the directory or a file cannot be read, or is not UTF-8.
-    """
-    try:
-        entries = sorted(os.scandir(os.path.expanduser(directory)), key=lambda entry: entry.name)
-    except OSError as error:
-        raise PhaseError("migrations_dir is %s, which cannot be read: %s." % (directory, error.strerror)) from error
-    files = []
-    for entry in entries:
-        if not entry.name.endswith(".sql") or entry.name.startswith(".") or entry.is_dir():
-            continue
-        try:
-            with open(entry.path, "rb") as stream:
-                content = stream.read()
-        except OSError as error:
-            raise PhaseError("%s in migrations_dir cannot be read: %s." % (entry.name, error.strerror)) from error
-        try:
-            files.append({"name": entry.name, "text": content.decode("utf-8")})
-        except UnicodeDecodeError as error:
-            line = content.count(b"\n", 0, error.start) + 1
-            raise PhaseError(
-                "%s in migrations_dir is not UTF-8 (byte 0x%02x in line %d): save it as UTF-8."
-                % (entry.name, content[error.start], line)
-            ) from error
-    if not files:
-        raise PhaseError("migrations_dir is %s, which holds no *.sql file: name the right directory." % directory)
-    return files
-
-
-def split_files(files: Sequence[Mapping[str, Any]]) -> List[Dict[str, Any]]:
-    """Return ``files`` cut into statements where pglast is at hand, ready to travel to a target that lacks it.
-
-    :raises PhaseError: as :func:`parse` and :func:`split` say.
-    """
-    cut = {migration.name: split(migration) for migration in parse(files)}
-    return [
-        {
-            "name": file["name"],
-            "text": file["text"],
-            "transactional": cut[file["name"]].transactional,
-            "statements": cut[file["name"]].statements,
-        }
-        for file in files
-    ]
-
-
-def parse(files: Sequence[Mapping[str, Any]]) -> List[Migration]:
-    """Return the files as migrations, in numeric order of their versions.
-
-    :param files: values of the option ``files``.
-    :raises PhaseError: a name without a number, a number that two names share, or a file that goose would not take.
-    """
-    migrations: Dict[int, Migration] = {}
-    for file in files:
-        name, text = file["name"], file["text"]
-        if "\0" in text:
-            raise PhaseError("%s in migrations_dir holds a NUL byte: this is no SQL text in UTF-8." % name)
-        number = _NUMBER.match(name)
-        if not number:
-            raise PhaseError(
-                "%s in migrations_dir does not begin with a version number (of at most 18 digits), such as 023_%s: "
-                "rename it, or move it out of migrations_dir." % (name, name)
-            )
-        version = int(number[1])
-        if version in migrations:
-            raise PhaseError(
-                "%s and %s in migrations_dir have the same version %d: renumber one of them."
-                % (migrations[version].name, name, version)
-            )
-        # A byte order mark is no SQL; a space in its place leaves every offset as it is.
-        sql, transactional = up_part(name, " " + text[1:] if text.startswith("\ufeff") else text)
-        statements = file.get("statements")
-        migrations[version] = Migration(
-            version=version,
-            name=name,
-            checksum=hashlib.sha256(text.encode("utf-8")).hexdigest(),
-            sql=sql,
-            transactional=transactional and file.get("transactional", True),
-            statements=None if statements is None else [(int(begin), int(end)) for begin, end in statements],
-        )
-    return [migrations[version] for version in sorted(migrations)]
-
-
-def up_part(name: str, text: str) -> Tuple[str, bool]:
-    """Return what of a file is to run, and whether it may run in a transaction as far as its annotations say.
-
-    That is everything before ``-- +goose Down``: a file without annotations has no Down part, and before
-    ``-- +goose Up`` goose allows only comments. Annotations are lines of their own, as for goose, whatever surrounds
-    them; StatementBegin and StatementEnd tell a splitter what PostgreSQL's own parser knows anyway.
-
-    :raises PhaseError: an annotation that is misplaced, unknown, or asks for something that is not done here.
-    """
-    up: Optional[int] = None
-    down: Optional[int] = None
-    transactional = True
-    annotations = _annotations(name, text)
-    for begin, line, words in annotations:
-        if words == "up":
-            if up is not None:
-                raise _refusal(name, line, "a second `-- +goose Up`")
-            up = begin
-        elif words == "down":
-            if up is None:
-                raise _refusal(name, line, "`-- +goose Down` without `-- +goose Up` before it")
-            down = begin if down is None else down
-        elif words == "no transaction" and down is None:
-            transactional = False
-    if annotations and up is None:
-        raise _refusal(name, annotations[0][1], "a goose annotation, but no `-- +goose Up`")
-    for number, before in enumerate(_LINE_END.split(text[: up or 0]), 1):
-        if before.strip() and not before.strip().startswith("--"):
-            raise _refusal(name, number, "SQL before `-- +goose Up`, which goose refuses")
-    return text[:down], transactional
-
-
-def _annotations(name: str, text: str) -> List[Tuple[int, int, str]]:
-    """Return the goose annotations of a file: offset and number of the line, and the words in lower case.
-
-    :raises PhaseError: one that goose does not know, that shares its line, or that asks for what is not done here.
-    """
-    annotations = []
-    for found in _ANNOTATION.finditer(text):
-        begin = max(text.rfind("\n", 0, found.start()), text.rfind("\r", 0, found.start())) + 1
-        line = position(text, begin)[0]
-        words = " ".join(found[1].lower().split())
-        if text[begin : found.start()].strip():
-            raise _refusal(name, line, "a goose annotation must stand on a line of its own")
-        if words == "envsub on":
-            raise _refusal(name, line, "`-- +goose ENVSUB ON` is not supported: write the values into the file")
-        if words not in _KNOWN:
-            raise _refusal(name, line, "unknown goose annotation `%s`" % found[0].strip())
-        annotations.append((begin, line, words))
-    return annotations
-
-
-def _refusal(name: str, line: int, why: str) -> PhaseError:
-    return PhaseError("%s in migrations_dir, line %d: %s." % (name, line, why))
-
-
-def split(migration: Migration) -> Migration:
-    """Return ``migration`` cut into statements by PostgreSQL's own parser, where pglast is at hand.
-
-    Without pglast, or where it finds a syntax error (its grammar is one version's, and the server's word is what
-    counts), the migration is returned as it is: it runs as one text, and PostgreSQL says what is wrong with it.
-
-    :raises PhaseError: the file holds commands of psql, which are no SQL.
-    """
-    if migration.statements is not None:
-        return migration
-    try:
-        from pglast import parser
-    except ImportError:
-        return migration
-    try:
-        spans = parser.split(migration.sql, only_slices=True)
-        trees = [raw.stmt for raw in parser.parse_sql(migration.sql)]
-    except parser.ParseError as error:
-        if '"\\"' not in str(error):
-            return migration
-        offset = error.args[1] if len(error.args) > 1 else 0
-        why = "a command of psql (backslash) is not SQL, and migrations run without psql"
-        raise _refusal(migration.name, position(migration.sql, offset)[0], why) from error
-    return replace(
-        migration,
-        transactional=migration.transactional and not any(map(_refuses_transaction, trees)),
-        statements=[(span.start, span.stop) for span in spans],
-    )
-
-
-def _refuses_transaction(tree: Any) -> bool:
-    """Tell whether PostgreSQL refuses this statement inside a transaction block, or it ends or begins one itself."""
-    from pglast import ast, enums
-
-    if isinstance(tree, ast.TransactionStmt):
-        kinds = enums.TransactionStmtKind
-        within = (kinds.TRANS_STMT_SAVEPOINT, kinds.TRANS_STMT_RELEASE, kinds.TRANS_STMT_ROLLBACK_TO)
-        return tree.kind not in within
-    if isinstance(tree, (ast.IndexStmt, ast.DropStmt)):
-        return bool(tree.concurrent)
-    if isinstance(tree, ast.ReindexStmt):
-        kind = enums.ReindexObjectType
-        single = tree.kind in (kind.REINDEX_OBJECT_INDEX, kind.REINDEX_OBJECT_TABLE)
-        return not single or any(param.defname == "concurrently" for param in tree.params or ())
-    if isinstance(tree, ast.AlterTableStmt):
-        return any(isinstance(cmd.def_, ast.PartitionCmd) and cmd.def_.concurrent for cmd in tree.cmds or ())
-    if isinstance(tree, ast.VacuumStmt):
-        return bool(tree.is_vacuumcmd)
-    if isinstance(tree, ast.ClusterStmt):
-        return tree.relation is None
-    return isinstance(
-        tree,
-        (
-            ast.AlterSystemStmt,
-            ast.CreatedbStmt,
-            ast.DropdbStmt,
-            ast.CreateTableSpaceStmt,
-            ast.DropTableSpaceStmt,
-            ast.CreateSubscriptionStmt,
-            ast.DropSubscriptionStmt,
-        ),
-    )
-
-
-def position(text: str, offset: int) -> Tuple[int, int]:
-    """Return line and column, both from 1, of a character of ``text``."""
-    line, begin = 1, 0
-    for end in _LINE_END.finditer(text, 0, offset):
-        line, begin = line + 1, end.end()
-    return line, offset - begin + 1
-
-
-# ------------------------------------------------------------------------------------------------------------ judgement
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What the database looks like beside the ledger.
-
-    :param public_oid: identity of schema public; 0 when there is none.
-    :param tables: number of tables outside the system's schemas and the ledger's.
-    :param foreign: tables that show that something else has migrated this database.
-    """
-
-    public_oid: int
-    tables: int
-    foreign: Sequence[str]
-
-
-def pending(migrations: Sequence[Migration], ledger: Sequence[LedgerRow], facts: Facts) -> List[Migration]:
-    """Return the migrations that are still to be applied, in order.
-
-    :param migrations: all of them, in order.
-    :param ledger: its rows, in order.
-    :raises PhaseError: ledger, files and database do not fit together, so that applying anything would be a guess.
-    """
-    reset = "reset the database (stack_fresh: true)"
-    dirty = [row for row in ledger if row.dirty]
-    if dirty:
-        raise PhaseError(
-            "Migration %s was begun at %s and never finished; as it does not run in one transaction, part of it is in "
-            "the database: %s." % (dirty[0].name, dirty[0].applied_at, reset),
-            cause="migration-dirty",
-        )
-    if not ledger:
-        if facts.foreign:
-            raise PhaseError(
-                "The database holds %s but no ledger of this collection: something else has migrated it, and applying "
-                "the files again would damage it: %s." % (" and ".join(facts.foreign), reset),
-                cause="migration-foreign",
-            )
-        return list(migrations)
-    if ledger[-1].public_oid != facts.public_oid:
-        raise PhaseError(
-            "Schema public was dropped%s after the ledger's newest migration, %s of %s: %s."
-            % (
-                " and created again" if facts.public_oid else "",
-                ledger[-1].name,
-                ledger[-1].applied_at,
-                reset,
-            ),
-            cause="schema-dropped",
-        )
-    if ledger[-1].tables and not facts.tables:
-        raise PhaseError(
-            "The ledger says that %s is applied and left %d tables, but there is not one in the database: %s."
-            % (ledger[-1].name, ledger[-1].tables, reset),
-            cause="schema-dropped",
-        )
-    files = {migration.version: migration for migration in migrations}
-    applied = {row.version: row for row in ledger}
-    problems = [
-        "%s is applied, but changed since: its checksum was %s and is %s"
-        % (files[row.version].name, row.checksum, files[row.version].checksum)
-        for row in ledger
-        if row.version in files and files[row.version].checksum != row.checksum
-    ]
-    problems += [
-        "%s is applied, but no longer in migrations_dir" % row.name for row in ledger if row.version not in files
-    ]
-    if len(problems) == len(ledger) >= SEVERAL:
-        raise PhaseError(
-            "This database was migrated from other files: none of the %d in its ledger (%s and so on) is in "
-            "migrations_dir as it was then; set migrations_dir to their directory, or %s."
-            % (len(ledger), ledger[0].name, reset),
-            cause="migration-changed",
-        )
-    rest = [migration for migration in migrations if migration.version not in applied]
-    problems += [
-        "%s is new, but its version is below the newest applied one, %s" % (migration.name, ledger[-1].name)
-        for migration in rest
-        if migration.version < ledger[-1].version
-    ]
-    if problems:
-        raise PhaseError(
-            "Migration %s: put the files back as they were, or %s.%s"
-            % (problems[0], reset, "".join("\nalso: " + problem for problem in problems[1:])),
-            cause="migration-changed",
-        )
-    return rest
-
-
-# ------------------------------------------------------------------------------------------------------------ execution
-
 
 @dataclass
-class _Session:
+class Session:
     """The one connection of a run, and what is done with it.
 
-    :param notices: what the server said of its own accord; the statement in progress empties it.
+    :param fresh: SQL after which the session is as a new one.
+    :param goose_table: goose's own table is to know what is applied here.
+    :param spans: the statements of the migration in progress, where a parser has found them.
+    :param ended: how many of them are through.
+    :param line: where the statement in progress begins; None when all of the file is.
+    :param notes: what the server said of its own accord about the migration in progress.
+    :param unsaid: how many more messages there were.
     """
 
     connection: psycopg.Connection[Any]
     ledger_schema: str
-    notices: List[Tuple[str, str]] = field(default_factory=list)
+    fresh: bytes
+    goose_table: bool
+    spans: Sequence[Tuple[int, int]] = ()
+    ended: int = 0
+    line: Optional[int] = None
+    notes: List[Dict[str, Any]] = field(default_factory=list)
+    unsaid: int = 0
 
-    def ledger_sql(self, template: str) -> Any:
-        """Return ``template`` with ``{}`` standing for the ledger's table."""
+    def sql(self, template: str) -> Any:
+        """Return SQL in which names in braces are replaced.
+
+        :param template: ``{ledger}`` is the ledger's table, ``{count}`` asks how many tables there are, ``{held}`` says
+            of a row of pg_locks that it is this run's lock.
+        """
         from psycopg import sql
 
-        return sql.SQL(template).format(sql.Identifier(self.ledger_schema, "migrations"))
+        return sql.SQL(template).format(
+            ledger=sql.Identifier(self.ledger_schema, "migrations"),
+            count=sql.SQL(_COUNT_TABLES).format(sql.Literal(self.ledger_schema)),
+            held=sql.SQL(_LOCK_HELD).format(sql.Literal(LOCK_KEY >> 32), sql.Literal(LOCK_KEY & 0xFFFFFFFF)),
+        )
 
     def take_lock(self, seconds: float) -> None:
         """Get the lock of all runs on this database; it ends with the connection.
@@ -438,31 +182,32 @@ class _Session:
 
     def _lock_holder(self) -> str:
         row = self.connection.execute(
-            "SELECT pid, application_name, backend_start FROM pg_locks JOIN pg_stat_activity USING (pid)"
-            " WHERE locktype = 'advisory' AND granted AND objsubid = 1 AND classid = %s AND objid = %s"
-            " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())",
-            (LOCK_KEY >> 32, LOCK_KEY & 0xFFFFFFFF),
+            self.sql(
+                "SELECT pid, application_name, backend_start FROM pg_locks JOIN pg_stat_activity USING (pid)"
+                " WHERE {held}"
+            )
         ).fetchone()
         if row is None:
             return "its holder is gone just now"
         return "server process %d, application %r, connected since %s" % (
             row[0],
             row[1],
-            row[2].isoformat(" ", "seconds"),
+            _second(row[2]),
         )
 
     def facts(self) -> Facts:
         """Look at the database beside the ledger."""
-        rows = self.connection.execute(
-            "SELECT coalesce(to_regnamespace('public')::oid::bigint, 0),"
-            " (SELECT count(*) FROM pg_class JOIN pg_namespace spaces ON spaces.oid = relnamespace"
-            " WHERE relkind IN ('r', 'p') AND relpersistence <> 't' AND nspname <> 'information_schema'"
-            " AND nspname NOT LIKE 'pg\\_%%' AND nspname <> %s),"
-            " array_remove(ARRAY[to_regclass('public.audit_events')::text,"
-            " to_regclass('public.goose_db_version')::text], NULL)",
-            (self.ledger_schema,),
-        ).fetchall()
-        return Facts(*rows[0])
+        row = self.connection.execute(
+            self.sql(
+                "SELECT coalesce(to_regnamespace('public')::oid::bigint, 0), ({count}),"
+                " ARRAY(SELECT name FROM unnest(%s::text[]) name"
+                " WHERE to_regclass(format('public.%%I', name)) IS NOT NULL)"
+            ),
+            ([*SERVICE_TABLES, _goose.NAME],),
+        ).fetchone()
+        public_oid, tables, foreign = row or (0, 0, [])
+        goose = _goose.read(self.connection)
+        return Facts(public_oid, tables, [name for name in foreign if goose is None or name != _goose.NAME], goose)
 
     def create_ledger(self) -> None:
         """Create the ledger where there is none yet."""
@@ -470,19 +215,103 @@ class _Session:
 
         table = sql.Identifier(self.ledger_schema, "migrations").as_string(self.connection)
         if self.connection.execute("SELECT to_regclass(%s)", (table,)).fetchone() != (None,):
+            self.connection.execute(
+                self.sql("ALTER TABLE {ledger} ADD COLUMN IF NOT EXISTS goose boolean NOT NULL DEFAULT false")
+            )
             return
         with self.connection.transaction():
             self.connection.execute(
                 sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(self.ledger_schema))
             )
             self.connection.execute(
-                self.ledger_sql(
-                    "CREATE TABLE {} (version bigint PRIMARY KEY, name text NOT NULL, checksum text NOT NULL,"
+                self.sql(
+                    "CREATE TABLE {ledger} (version bigint PRIMARY KEY, name text NOT NULL, checksum text NOT NULL,"
                     " applied_at timestamptz NOT NULL DEFAULT clock_timestamp(), elapsed float8 NOT NULL DEFAULT 0,"
                     " tool text NOT NULL, dirty boolean NOT NULL DEFAULT true, public_oid oid NOT NULL DEFAULT 0,"
-                    " tables integer NOT NULL DEFAULT 0)"
+                    " tables integer NOT NULL DEFAULT 0, goose boolean NOT NULL DEFAULT false)"
                 )
             )
+
+    def agree_with_goose(self, todo: Plan, facts: Facts) -> None:
+        """Write into the ledger what goose has applied, and into goose's table what it is to know."""
+        if self.goose_table and facts.goose is None:
+            _goose.create(self.connection)
+        with self.connection.transaction():
+            for migration in todo.adopt:
+                self.connection.execute(
+                    self.sql(
+                        "INSERT INTO {ledger} (version, name, checksum, applied_at, tool, dirty, public_oid, tables,"
+                        " goose) VALUES (%s, %s, %s, %s, %s, false, %s, %s, true)"
+                    ),
+                    (
+                        migration.version,
+                        migration.name,
+                        migration.checksum,
+                        (facts.goose or {})[migration.version],
+                        GOOSE,
+                        facts.public_oid,
+                        facts.tables,
+                    ),
+                )
+            if todo.tell_goose:
+                _goose.record(self.connection, todo.tell_goose)
+            self.connection.execute(
+                self.sql("UPDATE {ledger} SET goose = true WHERE version = ANY (%s)"),
+                ([*todo.goose_has, *todo.tell_goose],),
+            )
+
+    def note(self, diag: psycopg.errors.Diagnostic) -> None:
+        """Keep what the server says of its own accord."""
+        if len(self.notes) == MOST_NOTES:
+            self.unsaid += 1
+            return
+        self.notes.append(
+            {
+                "severity": diag.severity_nonlocalized or "NOTICE",
+                "message": _short(diag.message_primary or ""),
+                "line": self.line,
+            }
+        )
+
+    def send(self, text: str) -> None:
+        """Let the server execute SQL, all of it in one message and byte for byte, and count its statements.
+
+        psycopg's own execute does not tell which of several statements failed.
+
+        :raises psycopg.Error: a statement failed; those behind it did not run.
+        """
+        import psycopg
+
+        copies = (psycopg.pq.ExecStatus.COPY_IN, psycopg.pq.ExecStatus.COPY_OUT, psycopg.pq.ExecStatus.COPY_BOTH)
+        server = self.connection.pgconn
+        failed: Optional[psycopg.Error] = None
+        try:
+            server.send_query(text.encode("utf-8"))
+            while server.flush():
+                select.select([server.socket], [server.socket], [])
+                server.consume_input()
+            while True:
+                while server.is_busy():
+                    select.select([server.socket], [], [])
+                    server.consume_input()
+                answer = server.get_result()
+                if answer is None:
+                    break
+                if answer.status in copies:
+                    self.connection.close()
+                    raise psycopg.ProgrammingError("COPY from or to psql itself does not work without psql")
+                if answer.status == psycopg.pq.ExecStatus.FATAL_ERROR:
+                    failed = failed or psycopg.errors.error_from_result(answer)
+                elif failed is None:
+                    self.ended += 1
+        except KeyboardInterrupt:
+            self.connection.cancel()
+            raise
+        except psycopg.OperationalError as error:
+            # A server that ends the connection says why first.
+            raise failed or error from None
+        if failed:
+            raise failed
 
     def apply(self, migration: Migration) -> Dict[str, Any]:
         """Run one migration and write it down, in one transaction where the file allows it.
@@ -493,77 +322,100 @@ class _Session:
         import psycopg
 
         begun = time.monotonic()
-        said: List[Dict[str, Any]] = []
-        spans = [(0, len(migration.sql))] if migration.statements is None else migration.statements
-        span = (0, 0)
+        self.spans, self.ended, self.line = migration.statements or (), 0, None
+        self.notes, self.unsaid = [], 0
+        stage = BEFORE
         try:
-            if migration.transactional:
-                self.connection.execute("BEGIN")
+            self.connection.execute("BEGIN")
             # First of all a dirty row: where there is no transaction to roll back, it is what remains of a failure.
             transaction = self._begin_row(migration)
-            for span in spans:
-                self.notices.clear()
-                self.connection.execute(migration.sql[span[0] : span[1]].encode("utf-8"))
-                line = position(migration.sql, span[0])[0] if migration.statements is not None else None
-                said += [{"severity": kind, "message": text, "line": line} for kind, text in self.notices]
-            span = (0, 0)
-            if (
-                not migration.transactional
-                and self.connection.info.transaction_status != psycopg.pq.TransactionStatus.IDLE
-            ):
+            if not migration.transactional:
+                self.connection.execute("COMMIT")
+            stage = WITHIN
+            if migration.transactional or migration.statements is None:
+                self.send(migration.sql)
+            else:
+                for begin, end in migration.statements:
+                    self.line = position(migration.sql, begin)[0]
+                    self.send(migration.sql[begin:end])
+                self.line = None
+            stage = AFTER
+            status = self.connection.info.transaction_status
+            if not migration.transactional and status != psycopg.pq.TransactionStatus.IDLE:
                 self.connection.rollback()
                 raise PhaseError(
                     "Migration %s begins a transaction that it never ends; what it did in it was rolled back: add the "
-                    "COMMIT, and reset the database (stack_fresh: true)." % migration.name,
+                    "COMMIT, and %s." % (migration.name, RESET),
                     cause="migration-transaction",
                 )
-            self.connection.execute(FRESH_SESSION)
+            self.connection.execute(self.fresh)
             elapsed = time.monotonic() - begun
-            if not self._finish_row(migration, elapsed, transaction if migration.transactional else None):
-                self._abandon(migration)
-                self._begin_row(migration)
+            if not migration.transactional:
+                self.connection.execute("BEGIN")
+            locked = self._finish_row(migration, elapsed, transaction if migration.transactional else None)
+            if locked is None:
+                self._leave_dirty(migration)
                 raise PhaseError(
                     "Migration %s ends its own transaction, so it was not applied as a whole: install pglast on the "
-                    "controller, which finds such files beforehand, and reset the database (stack_fresh: true)."
-                    % migration.name,
+                    "controller, which finds such files beforehand, and %s." % (migration.name, RESET),
                     cause="migration-transaction",
                 )
-            if migration.transactional:
-                self.connection.execute("COMMIT")
+            if not locked:
+                raise PhaseError(
+                    "Migration %s gives away the lock that keeps other runs out (pg_advisory_unlock_all); what it did "
+                    "in a transaction was rolled back: %s and %s."
+                    % (migration.name, CORRECT.action, "run again" if self._abandon(migration) else RESET),
+                    cause=CORRECT.id,
+                )
+            stage = COMMIT
+            self.connection.execute("COMMIT")
         except psycopg.Error as error:
-            raise _failure(migration, span, error, rolled_back=self._abandon(migration)) from error
+            raise self._failure(migration, stage, error) from error
         return {
             **migration.as_dict(),
             "elapsed": round(elapsed, 3),
             "transactional": migration.transactional,
-            "warnings": [note for note in said if note["severity"] == "WARNING"],
-            "notices": [note for note in said if note["severity"] != "WARNING"],
+            "warnings": [note for note in self.notes if note["severity"] == "WARNING"],
+            "notices": [note for note in self.notes if note["severity"] != "WARNING"],
+            "omitted": self.unsaid,
         }
 
     def _begin_row(self, migration: Migration) -> Any:
         """Write a dirty row and return the transaction that did it."""
         row = self.connection.execute(
-            self.ledger_sql(
-                "INSERT INTO {} (version, name, checksum, tool) VALUES (%s, %s, %s, %s)"
-                " ON CONFLICT (version) DO UPDATE SET dirty = true RETURNING pg_current_xact_id()"
+            self.sql(
+                "INSERT INTO {ledger} (version, name, checksum, tool) VALUES (%s, %s, %s, %s)"
+                " RETURNING pg_current_xact_id()"
             ),
             (migration.version, migration.name, migration.checksum, TOOL),
         ).fetchone()
         return row[0] if row else None
 
-    def _finish_row(self, migration: Migration, elapsed: float, transaction: Any) -> bool:
-        """Make the row clean; return False when ``transaction``, if given, is no longer the current one."""
-        facts = self.facts()
-        return (
-            self.connection.execute(
-                self.ledger_sql(
-                    "UPDATE {} SET dirty = false, applied_at = clock_timestamp(), elapsed = %s, public_oid = %s,"
-                    " tables = %s WHERE version = %s AND pg_current_xact_id() = coalesce(%s, pg_current_xact_id())"
-                ),
-                (round(elapsed, 3), facts.public_oid, facts.tables, migration.version, transaction),
-            ).rowcount
-            == 1
-        )
+    def _finish_row(self, migration: Migration, elapsed: float, transaction: Any) -> Optional[bool]:
+        """Make the row clean, and return whether this session still has the lock.
+
+        :param transaction: what must be the current one; it may be any when None.
+        :returns: None, and the row is not clean, when it is not.
+        """
+        row = self.connection.execute(
+            self.sql(
+                "UPDATE {ledger} SET dirty = false, applied_at = clock_timestamp(), elapsed = %s, goose = %s,"
+                " public_oid = coalesce(to_regnamespace('public')::oid, 0), tables = ({count})"
+                " WHERE version = %s AND pg_current_xact_id() = coalesce(%s, pg_current_xact_id())"
+                " RETURNING EXISTS (SELECT FROM pg_locks WHERE pid = pg_backend_pid() AND {held})"
+            ),
+            (round(elapsed, 3), self.goose_table, migration.version, transaction),
+        ).fetchone()
+        if row is None:
+            return None
+        if self.goose_table:
+            _goose.record(self.connection, [migration.version])
+        return bool(row[0])
+
+    def _leave_dirty(self, migration: Migration) -> None:
+        """See to it that the ledger calls a migration dirty that has ended its own transaction."""
+        if self._abandon(migration):
+            self._begin_row(migration)
 
     def _abandon(self, migration: Migration) -> bool:
         """Leave the transaction, if there is one; return whether nothing of the migration stayed.
@@ -575,70 +427,122 @@ class _Session:
         try:
             self.connection.rollback()
             row = self.connection.execute(
-                self.ledger_sql("SELECT count(*) FROM {} WHERE version = %s"), (migration.version,)
+                self.sql("SELECT count(*) FROM {ledger} WHERE version = %s"), (migration.version,)
             ).fetchone()
         except psycopg.Error:
             self.connection.close()
             return migration.transactional
         return row == (0,)
 
+    def _failure(self, migration: Migration, stage: str, error: psycopg.Error) -> PhaseError:
+        """Turn PostgreSQL's error into ours: where in the file, what it said, what is left, what to do.
 
-def _failure(migration: Migration, span: Tuple[int, int], error: psycopg.Error, rolled_back: bool) -> PhaseError:
-    """Turn PostgreSQL's error into ours: where in the file, what it said, what is left, what to do.
+        :param stage: how far the migration was.
+        """
+        span = self.spans[self.ended] if stage == WITHIN and self.ended < len(self.spans) else None
+        away = _is_away(error)
+        rolled_back = self._abandon(migration)
+        if error.sqlstate == SYNTAX_ERROR and stage == WITHIN and not self.ended and not rolled_back:
+            # The server could not even read it.
+            self.connection.execute(self.sql("DELETE FROM {ledger} WHERE version = %s"), (migration.version,))
+            rolled_back = True
+        diag = error.diag
+        offset = span[0] if span else None
+        if diag.statement_position and stage == WITHIN:
+            # It counts from the begin of what was sent: a whole file, or one statement of it.
+            sent = span[0] if span and not migration.transactional else 0
+            offset = sent + int(diag.statement_position) - 1
+        line, column = (None, None) if offset is None else position(migration.sql, offset)
+        statement = None
+        if offset is not None:
+            shown = migration.sql[span[0] : span[1]] if span else migration.sql[offset:]
+            statement = (shown.strip().splitlines() or [""])[0][:200]
+        said = _short(diag.message_primary or str(error).strip())
+        evidence = {
+            "statement": statement,
+            "detail": _short(diag.message_detail),
+            "hint": _short(diag.message_hint),
+            "context": _short(diag.context),
+        }
+        found = AWAY if away else FINDINGS.get(error.sqlstate, CORRECT)
+        message = "Migration %s failed%s: %s%s. %s%s." % (
+            migration.name,
+            "" if line is None else " at line %d, column %d" % (line, column or 1),
+            said,
+            " (SQLSTATE %s)" % error.sqlstate if error.sqlstate else "",
+            _what_is_left(migration, stage, rolled_back, away) % found.action,
+            _advice(migration, error.sqlstate, said),
+        )
+        message += "".join("\n%s: %s" % (name, text) for name, text in evidence.items() if text)
+        if found.id == "migration-blocked":
+            message += "".join("\nin a transaction: %s" % session for session in self._others())
+        return PhaseError(
+            message,
+            cause=found.id,
+            changed=not rolled_back,
+            failure={
+                "name": migration.name,
+                "version": migration.version,
+                "line": line,
+                "column": column,
+                "sqlstate": error.sqlstate,
+                "message": said,
+                **evidence,
+            },
+        )
 
-    :param span: the text that was running; (0, 0) when the file itself was through.
-    :param rolled_back: nothing of the migration stayed.
-    """
-    diag = error.diag
-    offset: Optional[int] = None
-    if diag.statement_position:
-        offset = span[0] + int(diag.statement_position) - 1
-    elif migration.statements is not None and span != (0, 0):
-        offset = span[0]
-    line, column = (None, None) if offset is None else position(migration.sql, offset)
-    place = "" if line is None else " at line %d, column %d" % (line, column or 1)
-    said = diag.message_primary or str(error).strip()
-    code = " (SQLSTATE %s)" % error.sqlstate if error.sqlstate else ""
-    left = (
-        "It was rolled back, those before it stay applied: correct it in migrations_dir and run again"
-        if rolled_back
-        else "It does not run in one transaction, so what it did before stays, and the ledger calls it dirty: "
-        "correct it in migrations_dir and reset the database (stack_fresh: true)"
+    def _others(self) -> List[str]:
+        """Return who else is in a transaction in this database, the oldest first: one of them holds the lock."""
+        rows = self.connection.execute(
+            "SELECT pid, application_name, xact_start FROM pg_stat_activity WHERE datname = current_database()"
+            " AND xact_start IS NOT NULL AND pid <> pg_backend_pid() ORDER BY xact_start LIMIT 5"
+        )
+        return ["server process %d, application %r, since %s" % (*row[:2], _second(row[2])) for row in rows]
+
+
+def _is_away(error: psycopg.Error) -> bool:
+    """Tell whether the server has ended the connection, which is no file's fault."""
+    import psycopg
+
+    return isinstance(error, psycopg.OperationalError) and (not error.sqlstate or error.sqlstate[:4] == "57P0")
+
+
+def _second(moment: datetime) -> str:
+    return moment.isoformat(" ", "seconds")
+
+
+def _sentence(text: str) -> str:
+    return text[0].upper() + text[1:]
+
+
+def _short(text: Optional[str]) -> Any:
+    """Return a text of the server's, not too much of it."""
+    return text if text is None or len(text) <= MOST_TEXT else text[:MOST_TEXT] + " ..."
+
+
+def _what_is_left(migration: Migration, stage: str, rolled_back: bool, away: bool) -> str:
+    """Say what a failed migration left in the database, with room for what to do before the next run."""
+    if away and (stage == COMMIT or not migration.transactional):
+        return "Whether it is applied, the ledger tells: %s and run again"
+    if rolled_back:
+        return "It was rolled back, those before it stay applied: %s and run again"
+    return (
+        "It does not run in one transaction, so what it did before stays, and the ledger calls it dirty: %s and "
+        + RESET
     )
-    unsplit = migration.statements is None
-    if unsplit and error.sqlstate in ("25001", "2D000", "0A000"):
-        left += "; a file that cannot run in a transaction needs pglast on the controller"
-    elif error.sqlstate in ("25001", "2D000"):
-        left += "; a file that cannot run in a transaction says so with `-- +goose NO TRANSACTION`"
-    elif error.sqlstate == "42601" and '"\\"' in said:
-        left += "; commands of psql (backslash) are not SQL"
-    statement = None
-    if offset is not None:
-        whole = migration.sql[span[0] : span[1]] if not unsplit else migration.sql[offset:]
-        statement = (whole.strip().splitlines() or [""])[0][:200]
-    evidence = {
-        "statement": statement,
-        "detail": diag.message_detail,
-        "hint": diag.message_hint,
-        "context": diag.context,
-    }
-    message = "Migration %s failed%s: %s%s. %s." % (migration.name, place, said, code, left)
-    message += "".join("\n%s: %s" % (name, text) for name, text in evidence.items() if text)
-    return PhaseError(
-        message,
-        # Without an answer it was not the file.
-        cause="migration-sql" if error.sqlstate else "postgres-away",
-        changed=not rolled_back,
-        failure={
-            "name": migration.name,
-            "version": migration.version,
-            "line": line,
-            "column": column,
-            "sqlstate": error.sqlstate,
-            "message": said,
-            **evidence,
-        },
-    )
+
+
+def _advice(migration: Migration, sqlstate: Optional[str], said: str) -> str:
+    """Return what may be worth knowing beside the remedy, as the end of a sentence."""
+    if sqlstate in NEEDS_NO_TRANSACTION and migration.statements is None:
+        return "; a file that cannot run in a transaction needs pglast on the controller"
+    if sqlstate in NEEDS_NO_TRANSACTION:
+        return "; a file that cannot run in a transaction says so with `-- +goose NO TRANSACTION`"
+    if sqlstate == SYNTAX_ERROR and '"\\"' in said:
+        return "; commands of psql (backslash) are not SQL"
+    if sqlstate == "42704" and "role " in said:
+        return "; files that name a role need it: set postgres_user to it, or create it"
+    return ""
 
 
 def run(options: Options, context: Context) -> Result:
@@ -648,14 +552,17 @@ def run(options: Options, context: Context) -> Result:
 
     :raises PhaseError: with ``applied`` in its result for what was applied before the failure.
     """
+    import psycopg
+
     begun = time.monotonic()
-    today = _partitions.parse_today(options["today"])
+    _partitions.parse_today(options["today"])
     files = options["files"] if options["files"] is not None else read_directory(options["directory"])
     migrations = parse(files)
     result: Result = {
         "changed": False,
         "database": "present",
         "applied": [],
+        "adopted": [],
         "pending": [],
         "already": 0,
         "partitions": {},
@@ -670,13 +577,20 @@ def run(options: Options, context: Context) -> Result:
             "pending": [m.as_dict() for m in map(split, migrations)],
         }
     with connection:
-        _migrate(_Session(connection, options["ledger_schema"]), migrations, options, context, result)
-        _ensure_partitions(connection, options["ensure_partitions"], today, context.check, result)
-        ledger = _schema.read_ledger(connection, options["ledger_schema"])
+        try:
+            _migrate(connection, migrations, options, context, result)
+            today = _partitions.current(connection, options["today"])
+            _ensure_partitions(connection, options["ensure_partitions"], today, context.check, result)
+            ledger = _schema.read_ledger(connection, options["ledger_schema"])
+        except psycopg.Error as error:
+            raise _refusal_of_server(error, options, result) from error
     result["ledger"] = [row.as_dict() for row in ledger]
     if context.diff:
-        before = [row.name for row in ledger][: result["already"]]
-        after = before + [entry["name"] for entry in result["applied"] + result["pending"]]
+        new = [entry["name"] for entry in result["adopted"] + result["applied"]]
+        before = [row.name for row in ledger if row.name not in new]
+        after = [row.name for row in ledger] + (
+            [entry["name"] for entry in result["adopted"] + result["pending"]] if context.check else []
+        )
         result["diff"] = {
             "before_header": "ledger",
             "after_header": "ledger",
@@ -686,43 +600,90 @@ def run(options: Options, context: Context) -> Result:
     return {**result, "elapsed": round(time.monotonic() - begun, 3)}
 
 
+def _refusal_of_server(error: psycopg.Error, options: Options, result: Result) -> PhaseError:
+    """Turn what PostgreSQL says outside of any migration into our failure."""
+    said = _short(error.diag.message_primary or str(error).strip())
+    if error.sqlstate == "42501":
+        return PhaseError(
+            "User %s may not keep the ledger in database %s: let it create schemas there (GRANT CREATE ON DATABASE), "
+            "or give it what somebody else made in schema %s. PostgreSQL says: %s."
+            % (options["postgres_user"], options["postgres_database"], options["ledger_schema"], said),
+            cause="migration-permission",
+            **result,
+        )
+    found = AWAY if _is_away(error) else FINDINGS.get(error.sqlstate, UNEXPECTED)
+    return PhaseError(
+        "PostgreSQL ends what every run does: %s%s. %s and run again."
+        % (said, " (SQLSTATE %s)" % error.sqlstate if error.sqlstate else "", _sentence(found.action)),
+        cause=found.id,
+        **result,
+    )
+
+
 def _migrate(
-    session: _Session, migrations: Sequence[Migration], options: Options, context: Context, result: Result
+    connection: psycopg.Connection[Any],
+    migrations: Sequence[Migration],
+    options: Options,
+    context: Context,
+    result: Result,
 ) -> None:
     """Apply what is pending, or in check mode list it, into ``result``."""
-    connection = session.connection
     # Statements are never repeated, so preparing them on the server could only surprise.
     connection.prepare_threshold = None
+    session = Session(connection, options["ledger_schema"], _fresh(connection, options), options["goose_table"])
     if not context.check:
         session.take_lock(options["lock_timeout"])
     ledger = _schema.read_ledger(connection, session.ledger_schema)
+    facts = session.facts()
+    policy = Policy(options["allow_removed"], options["allow_inserted"], options["goose_table"])
+    todo = plan(migrations, ledger, facts, policy)
     # All are cut before the first one runs: what the parser refuses is refused while nothing has happened.
-    todo = [split(migration) for migration in pending(migrations, ledger, session.facts())]
+    todo = replace(todo, apply=[split(migration) for migration in todo.apply])
     result["already"] = len(ledger)
-    result["changed"] = bool(todo)
+    result["changed"] = todo.changes
+    result["adopted"] = [migration.as_dict() for migration in todo.adopt]
+    if todo.warnings:
+        result["warnings"] = list(todo.warnings)
     if context.check:
-        result["pending"] = [migration.as_dict() for migration in todo]
+        result["pending"] = [migration.as_dict() for migration in todo.apply]
         return
-    if not todo:
+    # Whatever follows, partitions too, is done in a session without the caller's settings.
+    connection.execute(session.fresh)
+    if not todo.changes:
         return
     session.create_ledger()
-    connection.execute(FRESH_SESSION)
-    connection.add_notice_handler(
-        lambda diag: session.notices.append((diag.severity_nonlocalized or "NOTICE", diag.message_primary or ""))
-    )
-    for index, migration in enumerate(todo):
+    session.agree_with_goose(todo, facts)
+    connection.add_notice_handler(session.note)
+    for index, migration in enumerate(todo.apply):
         try:
             done = session.apply(migration)
         except PhaseError as error:
             error.result.update(
-                changed=bool(index) or error.result.get("changed", True),
+                changed=bool(index or todo.adopt) or error.result.get("changed", True),
                 applied=result["applied"],
-                pending=[left.as_dict() for left in todo[index:]],
+                adopted=result["adopted"],
+                pending=[left.as_dict() for left in todo.apply[index:]],
                 already=result["already"],
             )
             raise
         result["applied"].append(done)
         context.progress("%s  %.0f ms" % (migration.name, done["elapsed"] * 1000))
+    connection.remove_notice_handler(session.note)
+
+
+def _fresh(connection: psycopg.Connection[Any], options: Options) -> bytes:
+    """Return the SQL after which a session is as a new one, with this run's limits."""
+    for option in ("statement_timeout", "table_lock_timeout"):
+        if options[option] < 0:
+            raise PhaseError("%s is %g: give seconds, or 0 for no limit." % (option, options[option]))
+    limits = {
+        name: int(options[option] * 1000)
+        for name, option in (("statement", "statement_timeout"), ("lock", "table_lock_timeout"))
+    }
+    text = _FRESH_SESSION.format(**limits)
+    if connection.info.server_version >= _NOTICES_DEATH_FROM:
+        text += _NOTICE_DEATH
+    return text.encode()
 
 
 def _ensure_partitions(
@@ -750,11 +711,13 @@ def _ensure_partitions(
             try:
                 _partitions.create(connection, name, new)
             except psycopg.Error as error:
+                if error.sqlstate is None:
+                    raise
+                reason = FINDINGS.get(error.sqlstate, PARTITIONS)
                 raise PhaseError(
-                    "Table %s needs partitions that PostgreSQL refuses to create: %s. Correct its partitions by hand, "
-                    "or reset the database (stack_fresh: true)."
-                    % (name, error.diag.message_primary or str(error).strip()),
-                    cause="partition-refused",
+                    "Table %s needs partitions that PostgreSQL refuses to create: %s. %s and run again, or %s."
+                    % (name, _short(error.diag.message_primary), _sentence(reason.action), RESET),
+                    cause=reason.id,
                     **result,
                 ) from error
         result["changed"] = result["changed"] or bool(new)

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 PAST = timedelta(days=7)
 #: Months after the current one that must be there; the service itself keeps as many.
 FUTURE_MONTHS = 3
+#: By how much "today" may be another day a moment later, or by another clock: partitions are made for all of them, so
+#: that midnight may pass between their making and the gate.
+LEEWAY = timedelta(days=1)
 
 #: Types of a partition key for which "a month" means something.
 DATE_TYPES = ("date", "timestamp without time zone", "timestamp with time zone")
@@ -38,6 +41,9 @@ SELECT parent.relname, pg_get_partkeydef(parent.oid),
   LEFT JOIN pg_class child ON child.oid = inhrelid
  ORDER BY parent.relname, child.relname
 """
+
+#: Within a transaction, dates mean what they say, whatever PGTZ and PGDATESTYLE made of the session.
+_PLAIN_DATES = "SELECT set_config('datestyle', 'ISO', true), set_config('TimeZone', 'UTC', true)"
 
 _BOUNDS = re.compile(r"FOR VALUES FROM \((.+)\) TO \((.+)\)")
 _MOMENT = re.compile(r"'(\d{4})-(\d\d)-(\d\d)(?: (\S+))?'")
@@ -97,10 +103,33 @@ def next_month(first: date) -> date:
     return date(first.year + first.month // 12, first.month % 12 + 1, 1)
 
 
-def needed_months(today: date) -> List[date]:
-    """Return the first days of the months that events may fall into: from today - 7 days to today + 3 months."""
-    months = [(today - PAST).replace(day=1)]
-    last = today.replace(day=1)
+def current(connection: psycopg.Connection[Any], text: str) -> date:
+    """Return the date that ``text`` names, or the current one in UTC by PostgreSQL's clock, which dates the rows.
+
+    :raises PhaseError: the text is not a date, or PostgreSQL's clock is a day away from the one here.
+    :raises psycopg.Error: the server refused.
+    """
+    here = parse_today(text)
+    if text:
+        return here
+    row = connection.execute("SELECT extract(epoch FROM clock_timestamp())::float8").fetchone()
+    there = datetime.fromtimestamp(row[0] if row else 0, timezone.utc).date()
+    if abs(there - here) > LEEWAY:
+        raise PhaseError(
+            "It is %s by PostgreSQL's clock and %s by the one here (UTC), so nobody can tell which partitions are "
+            "needed: set the clocks right, or say which day it is (migrations_today)." % (there, here),
+            cause="clock-skew",
+        )
+    return there
+
+
+def needed_months(today: date, leeway: timedelta = timedelta(0)) -> List[date]:
+    """Return the first days of the months that events may fall into: from today - 7 days to today + 3 months.
+
+    :param leeway: by how much today may be another day.
+    """
+    months = [(today - leeway - PAST).replace(day=1)]
+    last = (today + leeway).replace(day=1)
     for _month in range(FUTURE_MONTHS):
         last = next_month(last)
     while months[-1] < last:
@@ -108,14 +137,14 @@ def needed_months(today: date) -> List[date]:
     return months
 
 
-def missing_months(partitions: Sequence[Partition], today: date) -> List[date]:
+def missing_months(partitions: Sequence[Partition], today: date, leeway: timedelta = timedelta(0)) -> List[date]:
     """Return the first days of the needed months that the partitions do not cover from end to end.
 
     A default partition covers nothing here: rows in it stand in the way of the proper partition later.
     """
     spans = sorted((part.begin, part.end) for part in partitions if part.begin is not None and part.end is not None)
     missing = []
-    for first in needed_months(today):
+    for first in needed_months(today, leeway):
         reached = first
         for begin, end in spans:
             if begin <= reached < end:
@@ -141,10 +170,10 @@ def partition_name(table: str, partitions: Sequence[Partition], month: date) -> 
 
 
 def plan(table: str, partitions: Sequence[Partition], today: date) -> List[Partition]:
-    """Return the partitions that ``table`` lacks for ``today``, oldest first."""
+    """Return the partitions that ``table`` lacks for ``today`` and the days beside it, oldest first."""
     return [
         Partition(partition_name(table, partitions, month), month, next_month(month))
-        for month in missing_months(partitions, today)
+        for month in missing_months(partitions, today, LEEWAY)
     ]
 
 
@@ -168,8 +197,8 @@ def read(connection: psycopg.Connection[Any]) -> Dict[str, Partitioned]:
     """
     tables: Dict[str, Partitioned] = {}
     with connection.transaction():
-        # Bounds are read in PostgreSQL's output format, which a server or role may have changed.
-        connection.execute("SET LOCAL datestyle TO 'ISO'")
+        # Bounds are read in PostgreSQL's output format, which server, role or PGDATESTYLE may have changed.
+        connection.execute(_PLAIN_DATES)
         rows = connection.execute(PARTITIONS_SQL, (list(DATE_TYPES),)).fetchall()
     for parent, key, by_date, child, bounds in rows:
         table = tables.setdefault(parent, Partitioned(key, bool(by_date), []))
@@ -188,13 +217,14 @@ def create(connection: psycopg.Connection[Any], table: str, partitions: Sequence
     """Create ``partitions`` of ``table`` in schema public, all or none.
 
     Without IF NOT EXISTS: a table of that name that is *not* a partition must not pass for one. Bounds are plain dates,
-    read in the server's time zone, as the migrations' own are.
+    as upstream's are; where the key is a moment, they are midnight in UTC.
 
     :raises psycopg.Error: the server refused; an overlap with a partition that is no month is such a case.
     """
     from psycopg import sql
 
     with connection.transaction():
+        connection.execute(_PLAIN_DATES)
         for part in partitions:
             connection.execute(
                 sql.SQL("CREATE TABLE public.{} PARTITION OF public.{} FOR VALUES FROM ({}) TO ({})").format(

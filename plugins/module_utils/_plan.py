@@ -63,6 +63,7 @@ CONTRACTS: Mapping[str, Mapping[str, Any]] = {
         "partitioned": ["audit_events", "resource_action_traces"],
         "functions": ["set_audit_event_date"],
         "extensions": ["uuid-ossp"],
+        "absent": [],
     },
 }
 

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 #: Seconds for opening a connection; the gate in front of this phase has already seen the server answer.
 CONNECT_TIMEOUT = 10.0
 
+#: What the ledger calls whoever applied what goose's table had before the ledger.
+GOOSE = "goose"
+
 #: Option of both phases: the schema that holds the ledger, apart from what the migrations may drop.
 LEDGER_SPEC: Dict[str, Dict[str, Any]] = {"ledger_schema": {"type": "str", "default": "kubernaut_integration"}}
 
@@ -36,6 +39,7 @@ SCHEMA_SPEC: Dict[str, Dict[str, Any]] = {
     "required_tables": {"type": "list", "elements": "str", "default": []},
     "required_functions": {"type": "list", "elements": "str", "default": []},
     "required_extensions": {"type": "list", "elements": "str", "default": []},
+    "absent_tables": {"type": "list", "elements": "str", "default": []},
     "partitioned_tables": {"type": "list", "elements": "str", "default": []},
     "today": {"type": "str", "default": ""},
 }
@@ -44,6 +48,12 @@ _TABLES = """
 SELECT relname FROM pg_class
  WHERE relnamespace = to_regnamespace('public') AND relkind IN ('r', 'p') AND NOT relispartition
  ORDER BY relname
+"""
+_COLUMNS = """
+SELECT relname, attname, format_type(atttypid, atttypmod)
+  FROM pg_class JOIN pg_attribute ON attrelid = pg_class.oid AND attnum > 0 AND NOT attisdropped
+ WHERE relnamespace = to_regnamespace('public') AND relkind IN ('r', 'p') AND NOT relispartition
+ ORDER BY relname, attnum
 """
 # Those that an extension brought along are the extension's business.
 _FUNCTIONS = """
@@ -62,10 +72,11 @@ class LedgerRow:
     :param checksum: SHA-256 of the file's bytes, in hex.
     :param applied_at: when it was finished (or, if dirty, begun), ISO 8601.
     :param elapsed: seconds that it took.
-    :param tool: version of this collection that applied it.
+    :param tool: version of this collection that applied it; :data:`GOOSE` when goose did.
     :param dirty: it began outside a transaction and never finished.
     :param public_oid: identity of schema public at that time; a schema dropped and created again has another one.
     :param tables: number of tables in the database when it was finished, the ledger itself not counted.
+    :param goose: goose's own table has it, too.
     """
 
     version: int
@@ -77,6 +88,7 @@ class LedgerRow:
     dirty: bool
     public_oid: int
     tables: int
+    goose: bool
 
     def as_dict(self) -> Dict[str, Any]:
         """The row as tasks return it."""
@@ -88,6 +100,7 @@ class LedgerRow:
             "elapsed": self.elapsed,
             "tool": self.tool,
             "dirty": self.dirty,
+            "goose": self.goose,
         }
 
 
@@ -134,7 +147,9 @@ def read_ledger(connection: psycopg.Connection[Any], schema: str) -> List[Ledger
         sql.SQL(
             "SELECT version, name, checksum,"
             " to_char(applied_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"'), elapsed,"
-            " tool, dirty, public_oid::bigint, tables FROM {} ORDER BY version"
+            " tool, dirty, public_oid::bigint, tables,"
+            # A ledger that is older than this column has written nothing into goose's table.
+            " coalesce((to_jsonb(ledger) ->> 'goose')::boolean, false) FROM {} AS ledger ORDER BY version"
         ).format(table)
     )
     return [LedgerRow(*row) for row in rows]
@@ -145,21 +160,25 @@ def run(options: Options, context: Context) -> Result:
 
     :raises PhaseError: something required is missing; everything that was found is in the result all the same.
     """
-    today = _partitions.parse_today(options["today"])
+    _partitions.parse_today(options["today"])
     connection = open_database(options, PHASE.name, context.check)
     if connection is None:
-        empty: Result = {name: [] for name in ("tables", "functions", "extensions", "ledger")}
-        return {**empty, "database": "absent", "partitions": {}, "missing": {}}
+        empty: Result = {name: [] for name in ("tables", "functions", "extensions", "ledger", "unwanted")}
+        return {**empty, "database": "absent", "columns": {}, "partitions": {}, "missing": {}}
     with connection:
+        today = _partitions.current(connection, options["today"])
         partitioned = _partitions.read(connection)
         result: Result = {
             "database": "present",
             "tables": _names(connection, _TABLES),
+            "columns": {},
             "functions": _names(connection, _FUNCTIONS),
             "extensions": _names(connection, _EXTENSIONS),
             "partitions": {name: [p.as_dict() for p in table.partitions] for name, table in partitioned.items()},
             "ledger": [row.as_dict() for row in read_ledger(connection, options["ledger_schema"])],
         }
+        for table, column, kind in connection.execute(_COLUMNS):
+            result["columns"].setdefault(table, {})[column] = kind
     missing: Dict[str, List[str]] = {
         kind: [name for name in options["required_" + kind] if name not in result[kind]]
         for kind in ("tables", "functions", "extensions")
@@ -171,6 +190,15 @@ def run(options: Options, context: Context) -> Result:
             "%s for %s" % (name, month.strftime("%Y-%m")) for month in _partitions.missing_months(partitions, today)
         ]
     result["missing"] = {kind: names for kind, names in missing.items() if names}
+    result["unwanted"] = [name for name in options["absent_tables"] if name in result["tables"]]
+    if result["unwanted"]:
+        raise PhaseError(
+            "Database %s has %s, which the service's schema must not have, so this is the schema of another "
+            "generation: name the right migrations (migrations_dir, stack_contract) and reset the database "
+            "(stack_fresh: true)." % (options["postgres_database"], " and ".join(result["unwanted"])),
+            cause="schema-generation",
+            **result,
+        )
     if result["missing"]:
         only_partitions = set(result["missing"]) == {"partitions"}
         known = "partition-missing" if only_partitions else "schema-missing"

@@ -11,7 +11,7 @@ module: schema_info
 short_description: Read what the service's database holds, and fail when something required is missing
 version_added: 1.0.0
 description:
-  - Reads tables, functions, extensions and partitions of schema C(public), and the ledger of
+  - Reads tables with their columns, functions, extensions and partitions of schema C(public), and the ledger of
     M(kubernaut.integration.sql_migrations). Changes nothing.
   - With requirements it is a gate. DataStorage reports itself healthy on a database without a schema, so the schema is
     asked.
@@ -35,13 +35,20 @@ options:
     type: list
     elements: str
     default: []
+  absent_tables:
+    description: Tables that must not be there, because only the schema of another generation has them.
+    type: list
+    elements: str
+    default: []
   partitioned_tables:
     description: Tables whose partitions must cover every day from seven days before O(today) to three months after it.
     type: list
     elements: str
     default: []
   today:
-    description: Current date in UTC as C(YYYY-MM-DD); empty means the clock of the host that executes the module.
+    description:
+      - Current date in UTC as C(YYYY-MM-DD). Empty means PostgreSQL's clock, which must not be more than a day away
+        from that of the host that executes the module.
     type: str
     default: ''
 extends_documentation_fragment:
@@ -79,6 +86,11 @@ tables:
   type: list
   elements: str
   sample: [audit_events, notification_audit]
+columns:
+  description: Columns of each of RV(tables), in order, with their types.
+  returned: always
+  type: dict
+  sample: {"notification_audit": {"id": "bigint", "channel": "character varying(50)"}}
 functions:
   description: Functions by name, without those of extensions.
   returned: always
@@ -105,6 +117,12 @@ missing:
   returned: always
   type: dict
   sample: {"partitions": ["audit_events for 2026-03"]}
+unwanted:
+  description: Those of O(absent_tables) that are there.
+  returned: always
+  type: list
+  elements: str
+  sample: []
 ledger:
   description: The ledger in order of version, as M(kubernaut.integration.sql_migrations) returns it.
   returned: always

@@ -13,14 +13,17 @@ version_added: 1.0.0
 description:
   - Applies every C(*.sql) file directly in O(directory) that the ledger does not know yet, in the numeric order of the
     number that its name begins with, and writes it into the ledger with its checksum.
-  - Each file runs in one transaction together with its ledger row. A file that cannot, such as one with
-    C(CREATE INDEX CONCURRENTLY) or a C(COMMIT) of its own, is recognised by PostgreSQL's own parser and runs statement
-    by statement; the ledger calls it dirty until it is through.
+  - Each file is sent as it is and runs in one transaction together with its ledger row. A file that cannot, such as
+    one with C(CREATE INDEX CONCURRENTLY) or a C(COMMIT) of its own, is recognised by PostgreSQL's own parser and runs
+    statement by statement; the ledger calls it dirty until it is through.
   - Of a file with C(goose) annotations only the Up part runs. C(-- +goose NO TRANSACTION) is honoured,
     C(-- +goose ENVSUB ON) is refused.
   - Refuses to guess. An applied file that was changed or removed, a new one below the newest applied version, a file
     that was begun and never finished, a schema that was replaced under its ledger, and a database that something else
     has migrated are each named, and nothing is applied.
+  - A database that C(goose) has migrated is continued. What the newest rows in C(goose_db_version) call applied goes
+    into the ledger with the checksums that the files have now; what they call rolled back (C(is_applied) is false) is
+    pending.
   - Reads the files on the controller by default, so the target needs neither the files nor a parser.
 options:
   directory:
@@ -60,7 +63,9 @@ options:
     type: str
     default: kubernaut_integration
   lock_timeout:
-    description: Seconds to wait for another run on the same database, before that is named and this one fails.
+    description:
+      - Seconds to wait for another run on the same database, before that is named and this one fails.
+      - How long a statement may wait for a table is O(table_lock_timeout).
     type: float
     default: 30.0
   ensure_partitions:
@@ -73,11 +78,14 @@ options:
     elements: str
     default: []
   today:
-    description: Current date in UTC as C(YYYY-MM-DD); empty means the clock of the host that executes the module.
+    description:
+      - Current date in UTC as C(YYYY-MM-DD). Empty means PostgreSQL's clock, which must not be more than a day away
+        from that of the host that executes the module.
     type: str
     default: ''
 extends_documentation_fragment:
   - kubernaut.integration.postgres
+  - kubernaut.integration.migrations
   - kubernaut.integration.attributes
 attributes:
   check_mode:
@@ -146,7 +154,9 @@ applied:
       type: bool
       sample: false
     warnings:
-      description: Warnings of the server, each with C(severity), C(message) and C(line) of the statement.
+      description:
+        - Warnings of the server, each with C(severity), C(message) and C(line).
+        - C(line) is where the statement begins, or null where all of the file was sent at once.
       type: list
       elements: dict
       sample: [{"severity": "WARNING", "message": "there is no transaction in progress", "line": 217}]
@@ -155,6 +165,19 @@ applied:
       type: list
       elements: dict
       sample: []
+    omitted:
+      description: Number of further messages. At most 20 of a file are returned.
+      type: int
+      sample: 0
+adopted:
+  description:
+    - Migrations that C(goose) has applied and this run has written into the ledger; C(version), C(name) and
+      C(checksum) of each.
+    - In check mode those that would be.
+  returned: always, unless the files are refused
+  type: list
+  elements: dict
+  sample: []
 pending:
   description:
     - Migrations that are not applied; C(version), C(name) and C(checksum) of each.
@@ -206,11 +229,15 @@ ledger:
       type: float
       sample: 0.048
     tool:
-      description: Version of this collection that applied it.
+      description: Version of this collection that applied it; V(goose) when it was applied by C(goose).
       type: str
       sample: 1.0.0
     dirty:
       description: Whether it was begun and never finished.
+      type: bool
+      sample: false
+    goose:
+      description: Whether C(goose_db_version) has it, too.
       type: bool
       sample: false
 elapsed:
