@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The kubernaut.integration authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the ledger costs: 200 files, beside one psql that is fed with them, and a run that finds all of them applied."""
+"""What the ledger costs: 200 files, beside one psql that is fed with them, and a run that finds all of them applied.
+
+Then how long it takes to bring such a database back from its template, beside PostgreSQL's own copy of it.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,11 @@ sys.path.insert(0, str(ROOT / ".collections"))
 import psycopg  # noqa: E402
 from psycopg import sql  # noqa: E402
 
-from ansible_collections.kubernaut.integration.plugins.module_utils import _migrations, _sql_files  # noqa: E402
+from ansible_collections.kubernaut.integration.plugins.module_utils import (  # noqa: E402
+    _migrations,
+    _sql_files,
+    _template,
+)
 from ansible_collections.kubernaut.integration.plugins.module_utils._phase import Context  # noqa: E402
 from ansible_collections.kubernaut.integration.tests.live import corpus  # noqa: E402
 
@@ -28,6 +35,8 @@ FILES = 200
 ROUNDS = 5
 #: Times of psql's time that the files may take, and seconds that finding them applied may take.
 APPLIES, FINDS = 1.5, 0.5
+#: Times of the server's own copying and dropping that bringing a database back may take.
+RESTORES = 4.0
 #: psql in the server's own container, timed there, so that podman's own half second does not count.
 PSQL = 'b=$(date +%s%N); psql -qX -v ON_ERROR_STOP=1 -o /dev/null "$1" && echo $(($(date +%s%N) - b))'
 
@@ -50,7 +59,7 @@ def psql(stack: dict, password: str, database: str, text: str) -> float:
 
 
 def measure(stack: dict, password: str) -> bool:
-    """Measure on databases of their own, print a table, and tell whether both limits hold."""
+    """Measure on databases of their own, print a table, and tell whether all limits hold."""
     options: dict[str, Any] = {
         **{name: option.get("default") for name, option in _migrations.PHASE.argument_spec.items()},
         "postgres_port": stack["postgres"]["port"],
@@ -58,7 +67,7 @@ def measure(stack: dict, password: str) -> bool:
         "postgres_password": password,
     }
     texts = corpus.plain(FILES)
-    fed, applied, found, travelled = [], [], [], []
+    fed, applied, found, travelled, copied, restored = [], [], [], [], [], []
     with (
         tempfile.TemporaryDirectory() as directory,
         psycopg.connect(
@@ -88,7 +97,19 @@ def measure(stack: dict, password: str) -> bool:
                 times.append(time.monotonic() - begun)
                 if len(result["applied"]) != (FILES if times is applied else 0):
                     raise AssertionError(f"{len(result['applied'])} files were applied")
+            keeping = {**run, "state": "kept", "fresh": True}
+            template = _template.run(keeping, Context())["template"]
+            begun = time.monotonic()
+            copy = sql.Identifier(name + "_copy")
+            admin.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(copy, sql.Identifier(template)))
+            admin.execute(sql.SQL("DROP DATABASE {}").format(copy))
+            copied.append(time.monotonic() - begun)
+            begun = time.monotonic()
+            _template.run({**keeping, "state": "restored"}, Context())
+            restored.append(time.monotonic() - begun)
             admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(database))
+            admin.execute(sql.SQL("ALTER DATABASE {} IS_TEMPLATE false").format(sql.Identifier(template)))
+            admin.execute(sql.SQL("DROP DATABASE {}").format(sql.Identifier(template)))
     factor = statistics.median(applied) / statistics.median(fed)
     finding = max(statistics.median(found), statistics.median(travelled))
     print(
@@ -97,4 +118,10 @@ def measure(stack: dict, password: str) -> bool:
         f"{FILES} migrations found applied {statistics.median(found):.3f} s, cut for a target"
         f" {statistics.median(travelled):.3f} s; the limit is {FINDS} s: {'met' if finding <= FINDS else 'MISSED'}"
     )
-    return factor <= APPLIES and finding <= FINDS
+    bringing = statistics.median(restored) / statistics.median(copied)
+    verdict = "met" if bringing <= RESTORES else "MISSED"
+    print(
+        f"reset from a template      {statistics.median(restored):.2f} s, {bringing:.2f} times the server's own copy"
+        f" {statistics.median(copied):.2f} s; the limit is {RESTORES} times: {verdict}"
+    )
+    return factor <= APPLIES and finding <= FINDS and bringing <= RESTORES

@@ -302,24 +302,31 @@ def random_moments(where: Server, kind: str, rounds: int, seed: int) -> list[str
     return problems
 
 
-def run(rounds: int) -> list[str]:
-    """Strike at every step and at ``rounds`` random moments of each kind; return what is wrong."""
-    problems: list[str] = []
+class Kills(NamedTuple):
+    """What came of killing one kind of thing.
+
+    :param steps: how many steps it was killed at; ``moments`` likewise at random.
+    :param problems: what is wrong, a sentence each.
+    """
+
+    kind: str
+    steps: int
+    moments: int
+    problems: list[str]
+
+
+def run(rounds: int) -> list[Kills]:
+    """Strike at every step and at ``rounds`` random moments of each kind."""
+    done = []
     with server("soak-migrations", 29843) as where:
         for number, kind in enumerate(KINDS):
             begun = time.monotonic()
-            steps, found = every_step(where, kind)
-            found += random_moments(where, kind, rounds, seed=number)
-            problems += found
+            steps, problems = every_step(where, kind)
+            problems += random_moments(where, kind, rounds, seed=number)
+            done.append(Kills(kind, steps, rounds, problems))
             print(
                 f"migrations, {kind} killed at {steps} steps and {rounds} random moments: "
-                f"{len(found)} problems ({time.monotonic() - begun:.0f} s)",
+                f"{len(problems)} problems ({time.monotonic() - begun:.0f} s)",
                 flush=True,
             )
-    return problems
-
-
-if __name__ == "__main__":
-    wrong = run(int(sys.argv[1]) if len(sys.argv) > 1 else 20)
-    print("\n".join(wrong))
-    sys.exit(1 if wrong else 0)
+    return done
