@@ -12,6 +12,13 @@ import pytest
 
 from ansible_collections.kubernaut.integration.tests.live.playing import Stack
 
+#: Stacks of these tests: run id -> ports. KUBERNAUT_LIVE says which one a run of them uses, so that two halves of them
+#: may run side by side.
+STACKS = {
+    "live": {"postgres": 27443, "redis": 27389, "datastorage": 27100},
+    "data": {"postgres": 27453, "redis": 27399, "datastorage": 27110},
+}
+
 
 def pytest_configure(config: pytest.Config) -> None:  # noqa: ARG001 - pytest's signature
     """Let a cancelled run take its stacks down."""
@@ -21,8 +28,8 @@ def pytest_configure(config: pytest.Config) -> None:  # noqa: ARG001 - pytest's 
 @pytest.fixture(scope="session", autouse=True)
 def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A stack of the session's own, proven to work; removed in the end, and nothing of it is left."""
-    ports = {"postgres": 27443, "redis": 27389, "datastorage": 27100}
-    stack = Stack("live", ports, tmp_path_factory.mktemp("state"))
+    run_id = os.environ.get("KUBERNAUT_LIVE", "live")
+    stack = Stack(run_id, STACKS[run_id], tmp_path_factory.mktemp("state"))
     # As a person types it: everything on the command line is text.
     typed = [part for name, value in stack.variables.items() for part in ("-e", f"{name}={value}")]
     try:

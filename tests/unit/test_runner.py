@@ -211,6 +211,15 @@ def test_every_scenario_that_makes_hosts_is_in_their_lane(runner: ModuleType, mo
     assert (lanes["live"], lanes["molecule-default"]) == (runner.LIVE, runner.HERE)
 
 
+def test_halves_of_the_live_tests_are_all_of_them(runner: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner, "ROOT", ROOT)
+    halves = [runner.live_files(data=half) for half in (False, True)]
+    assert all(halves)
+    assert sorted(halves[0] + halves[1]) == sorted(
+        str(path.relative_to(ROOT)) for path in (ROOT / "tests" / "live").glob("test_*.py")
+    )
+
+
 def test_the_machine_is_ready_before_anything_starts_containers(
     runner: ModuleType, capsys: pytest.CaptureFixture[str]
 ) -> None:
