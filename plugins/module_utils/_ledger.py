@@ -118,7 +118,7 @@ def _demand_whole(ledger: Sequence[LedgerRow], facts: Facts) -> None:
         if facts.foreign and not facts.goose:
             raise PhaseError(
                 "The database holds %s but no ledger of this collection: something else has migrated it, and applying "
-                "the files again would damage it: %s." % (" and ".join(facts.foreign), RESET),
+                "the files again would damage it: %s." % (_listed(facts.foreign), RESET),
                 cause="migration-foreign",
             )
         return
@@ -192,6 +192,11 @@ def _demand_same_files(
             ),
             cause="migration-changed",
         )
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Return names as a sentence has them."""
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 
 def _change(migration: Migration, row: LedgerRow) -> str:
