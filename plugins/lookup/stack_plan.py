@@ -14,8 +14,8 @@ description:
   - Nothing is read from the target; the answer depends on the variables alone.
 options: {}
 notes:
-  - Reads the variables C(stack_team), C(stack_contract), C(stack_run_id) and C(stack_teams) of the play; a missing one
-    takes the default of the role P(kubernaut.integration.stack#role).
+  - Reads the variables C(stack_team), C(stack_contract), C(stack_run_id), C(stack_teams) and C(stack_credentials) of
+    the play; a missing one takes the default of the role P(kubernaut.integration.stack#role).
 """
 
 EXAMPLES = r"""
@@ -64,7 +64,10 @@ _raw:
       description: The service's own user of the database.
       type: str
     password:
-      description: Password of that user.
+      description: Password of that user; empty until a stack with generated ones has it.
+      type: str
+    redis_password:
+      description: Password of Redis; empty for none, and until a stack with generated ones has it.
       type: str
     labels:
       description: Labels of everything that belongs to the stack.
@@ -87,7 +90,9 @@ class LookupModule(LookupBase):
         given = {
             name: self._templar.template((variables or {})[name]) for name in DEFAULTS if name in (variables or {})
         }
+        own = (variables or {}).get("__stack_credentials")  # what the task of the role stack has registered
+        generated = self._templar.template(own).get("credentials") if own else None
         try:
-            return [plan(given)]
+            return [plan(given, generated)]
         except PlanError as error:
             raise AnsibleError(str(error)) from None

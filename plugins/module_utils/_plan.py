@@ -50,7 +50,14 @@ TEAMS: Mapping[str, Mapping[str, Any]] = {
     "workflowexecution": {"postgres": 15443, "redis": 16389, "datastorage": 18100},
 }
 #: What most of kubernaut's suites have written in; public, which is why everything listens on loopback only.
-UPSTREAM: Mapping[str, str] = {"database": "action_history", "user": "slm_user", "password": "test_password"}
+UPSTREAM: Mapping[str, str] = {
+    "database": "action_history",
+    "user": "slm_user",
+    "password": "test_password",
+    "redis_password": "",
+}
+#: Key of a plan -> the password that takes its place in a stack that has its own.
+_PASSWORDS: Mapping[str, str] = {"password": "postgres_password", "redis_password": "redis_password"}
 
 #: What differs between generations of DataStorage.
 CONTRACTS: Mapping[str, Mapping[str, Any]] = {
@@ -73,7 +80,10 @@ DEFAULTS: Mapping[str, Any] = {
     "stack_contract": "v0",
     "stack_run_id": "",
     "stack_teams": {},
+    "stack_credentials": "upstream",
 }
+#: Where passwords come from that are not given: what the team's suite has written in, or made for the stack.
+CREDENTIALS = ("upstream", "generated")
 
 #: No hyphen: it separates the team from the run id in the stack's name.
 _TEAM = re.compile(r"[a-z][a-z0-9_]{0,31}")
@@ -84,13 +94,15 @@ class PlanError(ValueError):
     """A variable of the stack cannot be used; the message names it and the remedy."""
 
 
-def plan(variables: Mapping[str, Any]) -> Dict[str, Any]:
+def plan(variables: Mapping[str, Any], generated: Optional[Mapping[str, str]] = None) -> Dict[str, Any]:
     """Turn the stack's variables into names, ports, credentials and the contract's facts.
 
     :param variables: keys of :data:`DEFAULTS`; missing ones take their defaults. ``stack_teams`` adds or replaces rows
         of :data:`TEAMS`.
+    :param generated: the stack's own ``postgres_password`` and ``redis_password``, once they are known; until then a
+        stack that has its own has empty ones here.
     :returns: ``name``, ``team``, ``contract`` (the row), ``contract_name``, ``run_id``, ``ports``, ``containers``,
-        ``network``, ``volume``, ``database``, ``user``, ``password``, ``labels``.
+        ``network``, ``volume``, ``database``, ``user``, ``password``, ``redis_password``, ``labels``.
     :raises PlanError: a variable cannot be used.
     """
     given = {**DEFAULTS, **{name: value for name, value in variables.items() if value is not None}}
@@ -117,6 +129,11 @@ def plan(variables: Mapping[str, Any]) -> Dict[str, Any]:
             "stack_run_id: %r cannot be part of a container's name; "
             "use at most 32 lower-case letters, digits and inner hyphens." % run_id
         )
+    if given["stack_credentials"] not in CREDENTIALS:
+        raise PlanError(
+            "stack_credentials: it is %r; choose one of %s, and give passwords as postgres_password and redis_password."
+            % (given["stack_credentials"], ", ".join(CREDENTIALS))
+        )
     row = rows[team]
     if not isinstance(row, Mapping):
         raise PlanError("stack_teams: the row of %r is not a mapping; give it postgres, redis and datastorage." % team)
@@ -136,6 +153,11 @@ def plan(variables: Mapping[str, Any]) -> Dict[str, Any]:
         "network": prefix + "_test-network",
         "volume": prefix + "_postgres_data",
         **{key: row.get(key, UPSTREAM[key]) for key in UPSTREAM},
+        **(
+            {name: (generated or {}).get(option, "") for name, option in _PASSWORDS.items()}
+            if given["stack_credentials"] == "generated"
+            else {}
+        ),
         "labels": {LABEL + "collection": COLLECTION, LABEL + "stack": name},
     }
 

@@ -65,8 +65,8 @@ options:
         default: false
   variables:
     description: >-
-      The variables C(stack_team), C(stack_contract), C(stack_run_id) and C(stack_teams), for a look at whether they
-      make a stack; missing ones take their defaults.
+      The variables C(stack_team), C(stack_contract), C(stack_run_id), C(stack_teams) and C(stack_credentials), for a
+      look at whether they make a stack; missing ones take their defaults.
     type: dict
     default: {}
   numbers:

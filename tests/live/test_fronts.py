@@ -303,6 +303,22 @@ def whole(live: Stack) -> dict[str, Row]:
         ),
         "stack absent": Row("stack", {**fronts, "state": "absent"}, changed=True),
         "stack absent again": Row("stack", {**fronts, "state": "absent"}),
+        "credentials in check mode": Row(
+            "stack_credentials",
+            {"name": "made", "state_dir": "{{ here }}/lives"},
+            ("credentials",),
+            changed=True,
+            task={"check_mode": True},
+        ),
+        "credentials that nobody made": Row(
+            "stack_credentials", {"name": "made", "state_dir": "{{ here }}/lives", "create": False}
+        ),
+        "credentials": Row(
+            "stack_credentials", {"name": live.name, "state_dir": "{{ here }}/stacks"}, ("credentials",), changed=True
+        ),
+        "credentials again": Row(
+            "stack_credentials", {"name": live.name, "state_dir": "{{ here }}/stacks"}, ("credentials",)
+        ),
         "stack of no name": Row("stack", {**fronts, "name": "../x"}, fails=True),
         "stack with the task's environment": Row(
             "stack", elsewhere, task={"environment": {"XDG_STATE_HOME": "{{ here }}/xdg"}}

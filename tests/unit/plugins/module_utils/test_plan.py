@@ -36,6 +36,22 @@ def test_default_stack_is_the_one_of_the_report() -> None:
     }
 
 
+def test_a_stack_with_passwords_of_its_own() -> None:
+    own = {"postgres_password": "p", "redis_password": "r"}
+    before = plan({"stack_credentials": "generated", "stack_team": "gateway"})
+    assert (before["user"], before["password"], before["redis_password"]) == ("kubernaut", "", "")
+    after = plan({"stack_credentials": "generated"}, own)
+    assert (after["password"], after["redis_password"]) == ("p", "r")
+    # What an earlier play of the run has made is not for a stack that wants upstream's.
+    upstream = plan({}, own)
+    assert (upstream["password"], upstream["redis_password"]) == ("test_password", "")
+
+
+def test_other_credentials_are_refused() -> None:
+    with pytest.raises(PlanError, match=r"\Astack_credentials: it is 'given'; choose one of upstream, generated, and "):
+        plan({"stack_credentials": "given"})
+
+
 def test_role_has_the_same_defaults() -> None:
     defaults = yaml.safe_load((ROOT / "roles" / "stack" / "defaults" / "main.yml").read_text())
     assert {name: defaults[name] for name in _plan.DEFAULTS} == _plan.DEFAULTS
