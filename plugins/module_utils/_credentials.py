@@ -21,7 +21,11 @@ from ansible_collections.kubernaut.integration.plugins.module_utils._phase impor
     PhaseError,
     Result,
 )
-from ansible_collections.kubernaut.integration.plugins.module_utils._state import state_home, write_private
+from ansible_collections.kubernaut.integration.plugins.module_utils._state import (
+    make_private,
+    state_home,
+    write_private,
+)
 
 FILE = "credentials.json"
 #: Options of the roles that get a password.
@@ -48,7 +52,7 @@ def run(options: Options, context: Context) -> Result:
 
     In check mode they are made and not kept, so that what follows can be planned.
 
-    :raises PhaseError: the file is there and holds something else.
+    :raises PhaseError: the file is there and holds something else, or cannot be made.
     """
     directory = os.path.join(state_home(options["state_dir"]), options["name"])
     path = os.path.join(directory, FILE)
@@ -64,6 +68,7 @@ def run(options: Options, context: Context) -> Result:
         return {"changed": False, "credentials": {}}
     made = {name: secrets.token_urlsafe(LENGTH) for name in NAMES}
     if not context.check:
+        make_private(directory)
         write_private(path, json.dumps(made) + "\n")
     return {"changed": True, "credentials": made}
 

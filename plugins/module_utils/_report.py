@@ -72,6 +72,8 @@ def description(options: Options) -> Dict[str, Any]:
             "health": variables["DATASTORAGE_URL"] + options["health_path"],
             "metrics": variables["DATASTORAGE_URL"] + options["metrics_path"],
             "container": options["containers"]["datastorage"],
+            # What the service really uses, after its defaults, clamps and what it hard-codes.
+            "configuration": options["configuration"],
         },
         "network": options["network"],
         "podman": options["podman"],
@@ -200,6 +202,7 @@ PHASE = Phase(
         "redis_password": {"type": "str", "default": "", "no_log": True},
         "health_path": _STR,
         "metrics_path": _STR,
+        "configuration": {"type": "dict", "default": {}},
         "proof": _STR,
         "marks": {
             "type": "list",

@@ -102,6 +102,12 @@ options:
     description: DataStorage's metrics path.
     type: str
     required: true
+  configuration:
+    description: >-
+      What DataStorage really uses, by key (RV(kubernaut.integration.adr030_config#module:effective)), for
+      C(stack.json).
+    type: dict
+    default: {}
   proof:
     description: The proof that the stack works, in one line (RV(kubernaut.integration.audit_verify#module:summary)).
     type: str

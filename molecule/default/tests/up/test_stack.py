@@ -167,6 +167,13 @@ def test_stack_env_points_a_suite_at_the_stack(host, state):
     } <= set(said)
 
 
+def test_stack_json_says_what_the_configuration_really_is(host, state):
+    """The pool is what contract v0 hard-codes, whatever the file says, and no password is shown."""
+    used = json.loads(host.file(state + "/stack.json").content_string)["datastorage"]["configuration"]
+    assert (used["server.port"], used["database.max_open_conns"]) == (8080, 25)
+    assert used["database.password"] == "********"
+
+
 def test_stack_json_holds_no_secret(host, state):
     text = host.file(state + "/stack.json").content_string
     assert "test_password" not in text

@@ -17,8 +17,7 @@ from ansible_collections.kubernaut.integration.plugins.module_utils._phase impor
 
 @pytest.fixture(name="home")
 def _home(tmp_path: Path) -> Path:
-    (tmp_path / "wf").mkdir(mode=0o700)
-    return tmp_path
+    return tmp_path / "home"
 
 
 def run(home: Path, check: bool = False, create: bool = True) -> dict[str, Any]:
@@ -30,11 +29,11 @@ def test_they_are_made_once(home: Path) -> None:
     assert first["changed"]
     assert run(home) == {**first, "changed": False}
     assert run(home, create=False) == {**first, "changed": False}
+    assert (home / "wf").stat().st_mode & 0o777 == 0o700
     assert (home / "wf" / FILE).stat().st_mode & 0o777 == 0o600
 
 
 def test_no_two_are_the_same(home: Path) -> None:
-    (home / "other").mkdir()
     other = _credentials.run({"name": "other", "state_dir": str(home), "create": True}, Context())
     assert len({*run(home)["credentials"].values(), *other["credentials"].values()}) == 2 * len(NAMES)
 
@@ -75,6 +74,7 @@ GOOD = dict.fromkeys(NAMES, "a" * 32)
 )
 def test_what_is_not_ours_is_refused_and_stays(home: Path, text: str) -> None:
     file = home / "wf" / FILE
+    file.parent.mkdir(parents=True)
     file.write_text(text)
     assert parse(text) is None
     with pytest.raises(

@@ -43,6 +43,7 @@ def _options(tmp_path: Path) -> dict[str, Any]:
         "redis_password": "",
         "health_path": "/health",
         "metrics_path": "/metrics",
+        "configuration": {"server.port": 8080},
         "proof": "7/7 written",
         "marks": [
             {"phase": "begin", "at": 100.0},
