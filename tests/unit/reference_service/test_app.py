@@ -12,7 +12,6 @@ from uuid import UUID
 import pytest
 from starlette.testclient import TestClient
 
-from reference_datastorage import app as app_module
 from reference_datastorage.app import Service
 from reference_datastorage.dlq import DlqError
 from reference_datastorage.events import Event, EventQuery
@@ -210,12 +209,6 @@ def test_a_refusal_carries_the_fields_at_fault(world: World) -> None:
 def test_a_body_of_another_type(world: World) -> None:
     answer = world.client.post(EVENTS, content=b"{}", headers={"content-type": "text/plain"})
     assert answer.json()["detail"] == 'request body has an error: header Content-Type has unexpected value "text/plain"'
-
-
-def test_a_body_that_is_too_large(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(app_module, "MAX_BODY", 100)
-    answer = world.client.post(EVENTS, json=event())
-    assert (answer.status_code, answer.json()["type"]) == (413, "https://kubernaut.ai/problems/request-too-large")
 
 
 def test_an_unexpected_failure_tells_nothing(world: World) -> None:

@@ -210,6 +210,7 @@ def test_query_takes_every_filter_and_ignores_empty_and_unknown_ones() -> None:
         ("offset", "-1", "number must be at least 0"),
         ("offset", "9" * 30, "an invalid integer"),
         ("event_outcome", "x", "value is not one of the allowed values"),
+        ("correlation_id", "a\0b", "cannot hold U+0000"),
         ("since", "bogus", "invalid time format: bogus (expected: 24h, 7d, or RFC3339 timestamp)"),
         ("until", "bogus", "invalid time format: bogus (expected: 24h, 7d, or RFC3339 timestamp)"),
     ],

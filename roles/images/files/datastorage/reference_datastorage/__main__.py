@@ -17,7 +17,7 @@ from datetime import timedelta
 
 import uvicorn
 
-from reference_datastorage import log
+from reference_datastorage import limits, log
 from reference_datastorage.app import Service
 from reference_datastorage.config import Config, ConfigError, load
 from reference_datastorage.dlq import DeadLetterQueue, DlqError
@@ -29,7 +29,6 @@ DEFAULT_SHUTDOWN_TIMEOUT = timedelta(seconds=30)
 PROPAGATION_DELAY = 5.0  # seconds between "not ready" and the end of the listener, for a load balancer to notice
 DRAIN_TIMEOUT = 30.0  # seconds for requests in flight
 REPLAY_TIMEOUT = 10.0  # seconds for the dead letter queue
-MAX_HEADERS = 32 * 1024  # bytes
 UNIQUE_VIOLATION = "23505"
 
 _log = log.Logger("datastorage")
@@ -133,16 +132,13 @@ async def _serve(config: Config, store: Store, queue: DeadLetterQueue, stopping:
     server = _Server(
         uvicorn.Config(
             service.app(),
-            http="h11",
             loop="asyncio",
             ws="none",
             lifespan="off",
             log_config=None,
             access_log=False,
             server_header=False,
-            # An idle connection stays open as long as a client that reuses connections may expect.
-            timeout_keep_alive=max(int(read_timeout), 1),
-            h11_max_incomplete_event_size=MAX_HEADERS,
+            **limits.settings(read_timeout, config.server.write_timeout.total_seconds()),
         )
     )
     serving = asyncio.create_task(server.serve(sockets=[listener]))

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -24,11 +23,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from reference_datastorage.dlq import DlqError
 from reference_datastorage.events import Event, EventQuery, parse_batch, parse_event, parse_json, parse_query
 from reference_datastorage.gotime import format_rfc3339
+from reference_datastorage.limits import BodyLimit
 from reference_datastorage.log import Logger
 from reference_datastorage.problems import ProblemError, database_problem, respond, validation_problem
-from reference_datastorage.store import Page, StoreError
-
-MAX_BODY = 16 * 1024 * 1024  # bytes; the original has no limit, a test service on a small machine needs one
+from reference_datastorage.store import Page, PageTooLargeError, StoreError
 
 _log = Logger("datastorage")
 
@@ -123,6 +121,7 @@ class Service:
                     allow_headers=["Accept", "Authorization", "Content-Type", "X-Request-ID"],
                     max_age=300,
                 ),
+                Middleware(BodyLimit, read_timeout=self._read_timeout),
             ],
             exception_handlers={ProblemError: self._refuse, Exception: respond},
         )
@@ -194,6 +193,8 @@ class Service:
         query = parse_query(request.query_params)
         try:
             page = await self._store.query(query)
+        except PageTooLargeError as error:
+            raise ProblemError(413, "response-too-large", "Response Too Large", str(error)) from None
         except StoreError as error:
             _log.error(error, "Failed to query audit events")
             raise database_problem("Failed to query audit events from database") from error
@@ -206,27 +207,16 @@ class Service:
         return JSONResponse({"data": page.rows, "pagination": pagination})
 
     async def _body(self, request: Request) -> bytes:
-        """Return the request's body. Raises ProblemError for the wrong type, too much of it, or too slow a client."""
+        """Return the request's body. Raises ProblemError for the wrong type, and what the limits have."""
         content_type = request.headers.get("content-type", "")
         if content_type.split(";")[0].strip().lower() != "application/json":
             raise validation_problem(
                 f'request body has an error: header Content-Type has unexpected value "{content_type}"'
             )
-        body = bytearray()
         try:
-            async with asyncio.timeout(self._read_timeout):
-                async for chunk in request.stream():
-                    body += chunk
-                    if len(body) > MAX_BODY:
-                        detail = f"request body exceeds maximum of {MAX_BODY} bytes"
-                        raise ProblemError(413, "request-too-large", "Request Too Large", detail)
-        except TimeoutError:
-            raise ProblemError(
-                408, "request-timeout", "Request Timeout", "request body did not arrive in time"
-            ) from None
+            return await request.body()
         except ClientDisconnect:
             raise validation_problem("request body has an error: connection closed before its end") from None
-        return bytes(body)
 
     async def _enqueue(self, event: Event, reason: StoreError) -> Response:
         try:

@@ -35,6 +35,7 @@ class Server:
     port: int
     host: str
     read_timeout: timedelta
+    write_timeout: timedelta
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +161,12 @@ def load(path: str) -> Config:
         raise _invalid(f"invalid log format: {log_format} (must be json or console)")
     durations = {key: _duration(key, text) for key, text in timeouts + lifetimes}
     return Config(
-        server=Server(port=port, host=host, read_timeout=durations["read_timeout"] or _DEFAULT_TIMEOUT),
+        server=Server(
+            port=port,
+            host=host,
+            read_timeout=durations["read_timeout"] or _DEFAULT_TIMEOUT,
+            write_timeout=durations["write_timeout"] or _DEFAULT_TIMEOUT,
+        ),
         database=Database(
             host=database_host, port=database_port, name=name, user=user, ssl_mode=ssl_mode, password=password
         ),

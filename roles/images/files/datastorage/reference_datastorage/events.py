@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import uuid
 from collections.abc import Mapping
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from reference_datastorage.gotime import format_duration, format_rfc3339, parse_rfc3339, parse_time_parameter
+from reference_datastorage.limits import nested_too_deeply
 from reference_datastorage.problems import ProblemError, validation_problem
 
 CATEGORIES = ("gateway", "notification", "analysis", "signalprocessing", "workflow", "execution", "orchestration")
@@ -40,6 +42,7 @@ _NULLABLE_STRINGS = ("parent_event_id", "namespace", "cluster_name", "severity")
 _NULLABLE = (*_NULLABLE_STRINGS, "duration_ms")
 _SCHEMA = "#/components/schemas/AuditEventRequest"
 _BODY = "request body has an error: "
+_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 _JSON_NAMES: dict[type, str] = {str: "string", bool: "bool", int: "number", float: "number", list: "array"}
 
 
@@ -83,13 +86,24 @@ def parse_json(body: bytes) -> object:
     if not body:
         raise validation_problem(f"{_BODY}value is required but missing")
     try:
-        value: object = json.loads(body.decode(), parse_constant=_reject_constant)
+        value: object = json.loads(body.decode(), parse_constant=_reject_constant, parse_float=_finite)
+        if nested_too_deeply(value):
+            raise RecursionError
+        if _NUL.search(body):
+            raise ValueError("a string holds U+0000")
         if b"\\u" in body:
             json.dumps(value, ensure_ascii=False).encode()  # fails on half a surrogate pair
     except (ValueError, RecursionError) as error:
         reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
         raise validation_problem(f"{_BODY}failed to decode request body: {reason}") from None
     return value
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"number {text[:40]} is out of range")
+    return number
 
 
 def _reject_constant(name: str) -> object:
@@ -237,6 +251,9 @@ def parse_query(parameters: Mapping[str, str], now: datetime | None = None) -> E
     """Read the parameters of the query; an empty one counts as absent. Raises ProblemError (400)."""
     moment = now or datetime.now(UTC)
     equals = {name: parameters[name] for name in _FILTERS if parameters.get(name)}
+    for name, value in equals.items():
+        if "\0" in value:
+            raise _parameter_problem(name, "a text of PostgreSQL cannot hold U+0000")
     if equals.get("event_outcome", OUTCOMES[0]) not in OUTCOMES:
         raise _parameter_problem("event_outcome", f"value is not one of the allowed values {json.dumps(OUTCOMES)}")
     limit = _integer(parameters, "limit", DEFAULT_LIMIT, lowest=1)

@@ -14,7 +14,7 @@ import socket
 import time
 import uuid
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import cast
@@ -27,6 +27,7 @@ from psycopg.rows import dict_row
 from reference_datastorage.config import Database
 from reference_datastorage.events import RETENTION_DAYS, Event, EventQuery
 from reference_datastorage.gotime import format_rfc3339_nano
+from reference_datastorage.limits import COPIES, COPIES_OF_ASCII, MAX_DECODED, TOKEN_BYTES, TOKENS, Budget
 
 MAX_CONNECTIONS = 25
 MAX_IDLE_CONNECTIONS = 5
@@ -82,6 +83,15 @@ _SELECT = """
     FROM audit_events
 """
 
+# What limits.weigh() says of a document, for the events of a page together.
+_WEIGH = f"""
+    SELECT count(*) AS events, coalesce(sum(
+        octet_length(data)::bigint * CASE octet_length(data) WHEN length(data) THEN {COPIES_OF_ASCII} ELSE {COPIES} END
+        + {TOKEN_BYTES}::bigint * (length(data) - length(translate(data, '{TOKENS}', '')))
+    ), 0)::bigint AS bytes
+    FROM (SELECT event_data::text AS data FROM audit_events
+"""  # noqa: S608 - constants only
+
 # Newer releases of psycopg say it in words; older ones give the resolver's own error, whose numbers are negative.
 _FAILED_HOST = re.compile(r"failed to resolve host|\[Errno -\d+\]")
 _FAILED_SERVER = re.compile(r'connection to server at "([^"]*)"(?: \(([^)]*)\))?, port (\d+) failed: (.*)', re.DOTALL)
@@ -102,6 +112,10 @@ class StoreError(Exception):
         """Keep the SQLSTATE where the server gave one."""
         super().__init__(message)
         self.sqlstate = sqlstate
+
+
+class PageTooLargeError(StoreError):
+    """A page of a query would take more memory than there is for one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +158,7 @@ class Store:
         self._database = database
         self._slots = asyncio.Semaphore(MAX_CONNECTIONS)
         self._idle: deque[_Pooled] = deque()
+        self._pages = Budget(MAX_DECODED)
 
     async def ping(self, timeout: float = HEALTH_TIMEOUT) -> None:
         """Ask the server for a sign of life within ``timeout`` seconds. Raises StoreError."""
@@ -182,11 +197,25 @@ class Store:
                 parameters,
             )
             total = await counted.fetchone()
-            found = await connection.execute(
-                f"{_SELECT} {where} {order}".encode(), [*parameters, query.limit, query.offset]
-            )
-            rows = [_render(row) for row in await found.fetchall()]
+            parameters += [query.limit, query.offset]
+            weighed = await connection.execute(f"{_WEIGH} {where} {order}) AS page".encode(), parameters)
+            async with self._room_for(await weighed.fetchone()):
+                found = await connection.execute(f"{_SELECT} {where} {order}".encode(), parameters)
+                rows = [_render(row) for row in await found.fetchall()]
         return Page(rows, int(str(total["total"])) if total else 0)
+
+    @contextlib.asynccontextmanager
+    async def _room_for(self, page: Mapping[str, object] | None) -> AsyncIterator[None]:
+        """Hold the memory that a page will take. Raises PageTooLargeError; but a single event can always be read."""
+        events, size = (cast(int, page[name]) for name in ("events", "bytes")) if page else (0, 0)
+        if size > MAX_DECODED and events > 1:
+            raise PageTooLargeError(
+                f"the page of {events} events would take more than {MAX_DECODED} bytes of memory: set a lower limit"
+            )
+        async with contextlib.AsyncExitStack() as shares:
+            async with asyncio.timeout(QUERY_TIMEOUT):
+                await shares.enter_async_context(self._pages.hold(size))
+            yield
 
     async def close(self) -> None:
         """Close the idle connections."""
