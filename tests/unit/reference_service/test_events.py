@@ -201,6 +201,21 @@ def test_query_takes_every_filter_and_ignores_empty_and_unknown_ones() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("2026-11-23T10:00:00+20:00", "2026-11-22T14:00:00+00:00"),
+        ("0001-01-01T00:00:00+23:59", "0001-01-01T00:00:00+00:00"),
+        ("9999-12-31T23:59:59-23:59", "9999-12-31T23:59:59.999999+00:00"),
+    ],
+)
+def test_query_asks_postgresql_for_moments_that_it_can_read(text: str, moment: str) -> None:
+    """An offset of 16 hours or more, which RFC 3339 has, ended in 500."""
+    since = parse_query({"since": text}, NOW).since
+    assert since is not None
+    assert since.isoformat() == moment
+
+
+@pytest.mark.parametrize(
     ("name", "value", "message"),
     [
         ("limit", "0", "number must be at least 1"),

@@ -285,10 +285,14 @@ def _moment(parameters: Mapping[str, str], name: str, now: datetime) -> datetime
     if not text:
         return None
     try:
-        return parse_time_parameter(text, now)
+        moment = parse_time_parameter(text, now)
     except ValueError as error:
         detail = f"Validation failed for query parameters: query - {error}"
         raise validation_problem(detail, {name: str(error)}) from None
+    try:
+        return moment.astimezone(UTC)  # PostgreSQL knows no offset of 16 hours or more
+    except OverflowError:  # within a day of the calendar's end
+        return datetime.min.replace(tzinfo=UTC) if moment.year == 1 else datetime.max.replace(tzinfo=UTC)
 
 
 def _parameter_problem(name: str, reason: str) -> ProblemError:
