@@ -12,7 +12,7 @@ from typing import Any, Dict, List, Mapping, Sequence
 
 from ansible.module_utils.parsing.convert_bool import boolean
 
-from ansible_collections.kubernaut.integration.plugins.module_utils import _ports, _rootless
+from ansible_collections.kubernaut.integration.plugins.module_utils import _ports, _rootless, _sql_files
 from ansible_collections.kubernaut.integration.plugins.module_utils._partitions import parse_today
 from ansible_collections.kubernaut.integration.plugins.module_utils._phase import (
     Context,
@@ -121,7 +121,10 @@ def check_alternatives(given: Sequence[Mapping[str, str]]) -> None:
 
 
 def check_migrations(directory: str) -> None:
-    """Refuse a directory of migrations that is missing or holds none; called where the directory lies."""
+    """Refuse a directory of migrations that is missing, holds none, or one that nobody could apply.
+
+    Called where the directory lies. What only PostgreSQL's parser sees is left for later: to load it takes a while.
+    """
     if not os.path.isdir(directory):
         raise PhaseError("migrations_dir: there is no directory %s; name one that holds *.sql files." % directory)
     if not any(name.endswith(".sql") for name in os.listdir(directory)):
@@ -129,6 +132,7 @@ def check_migrations(directory: str) -> None:
             "migrations_dir: %s holds no *.sql file (sub-directories do not count); name the directory that does."
             % directory
         )
+    _sql_files.parse(_sql_files.read_directory(directory))
 
 
 def check_path(variable: str, path: str, executable: bool) -> None:

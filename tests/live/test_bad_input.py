@@ -88,6 +88,7 @@ EARLY = [
     one("migrations_dir", "/nonexistent/migrations", "name one that holds *.sql files"),
     one("migrations_dir", "{{ made }}/empty", "name the directory that does"),
     one("migrations_dir", "{{ made }}/above", "name the directory that does"),
+    one("migrations_dir", "{{ made }}/twice", "have the same version 1"),
     one("migrations_today", "yesterday", "YYYY-MM-DD"),
     one("datastorage_binary", "/nonexistent/datastorage", "name one that exists"),
     one("datastorage_binary", "{{ made }}/datastorage", "change its mode"),
@@ -103,6 +104,9 @@ def early(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Run, Stack
     (base / "empty").mkdir()
     (base / "above" / "v0").mkdir(parents=True)
     (base / "above" / "v0" / "001_a.sql").touch()
+    (base / "twice").mkdir()
+    for name in ("001_a.sql", "1_b.sql"):
+        (base / "twice" / name).write_text("SELECT 1;")
     (base / "datastorage").touch(0o644)
     stack = Stack("bad", PORTS, base / "state")
     shared = {

@@ -116,18 +116,25 @@ def test_file_that_cannot_be_executed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("entries", "says"),
-    [(None, "there is no directory"), ([], "holds no"), (["a.txt"], "holds no"), (["a.sql"], "")],
+    [
+        (None, "migrations_dir: there is no directory"),
+        ([], "migrations_dir: .* holds no"),
+        (["a.txt"], "migrations_dir: .* holds no"),
+        (["1_a.sql", "01_b.sql"], "1_a.sql and 01_b.sql in migrations_dir have the same version|01_b.sql and 1_a.sql"),
+        (["a.sql"], "a.sql in migrations_dir does not begin with a version number"),
+        (["1_a.sql"], ""),
+    ],
 )
 def test_directory_of_migrations(tmp_path: Path, entries: list[str] | None, says: str) -> None:
     directory = tmp_path / "migrations"
     if entries is not None:
         directory.mkdir()
         for entry in entries:
-            (directory / entry).write_text("")
+            (directory / entry).write_text("SELECT 1;")
     if not says:
         _preflight.check_migrations(str(directory))
         return
-    with pytest.raises(PhaseError, match=r"\Amigrations_dir: .*" + says):
+    with pytest.raises(PhaseError, match=says):
         _preflight.check_migrations(str(directory))
 
 
