@@ -1,0 +1,86 @@
+# SPDX-FileCopyrightText: 2026 The kubernaut.integration authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Every case of the contract, tried on the service that the options name."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import pytest
+
+from ansible_collections.kubernaut.integration.tests.conformance.cases import all_stored, sound_cases
+from ansible_collections.kubernaut.integration.tests.conformance.contract import BATCH, Case, Effect, batch, post
+from ansible_collections.kubernaut.integration.tests.conformance.control import Beside, States
+from ansible_collections.kubernaut.integration.tests.conformance.engine import Bench, attempt
+from ansible_collections.kubernaut.integration.tests.conformance.faults import STARTS, UNDER_FAULT, Start
+from ansible_collections.kubernaut.integration.tests.conformance.target import TARGET, TOKENS, Target
+
+#: Proves that a service which was started beside the target's does its work.
+PROOF = Case(name="proof", origins={}, request=post(BATCH, batch(7)), answer=all_stored(7), effect=Effect(rows=7))
+
+
+def why_not(config: pytest.Config, target: Target, state: str, identity: str) -> str:
+    """Return why a case cannot be tried here; empty when it can."""
+    if state and not (config.getoption("faults") or config.getoption("control")):
+        return "they need --faults or --control"
+    if target.contract != "v0" and identity in TOKENS and identity not in target.tokens:
+        return f"they need {TOKENS[identity]} in the environment"
+    return ""
+
+
+def why_not_beside(config: pytest.Config, target: Target) -> str:
+    """Return why no service can be started beside this one; empty when one can."""
+    if not config.getoption("faults"):
+        return "they need --faults"
+    return "" if target.stack else "they need a stack made by this collection"
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Give each test the cases of the contract that is asked for, state by state."""
+    config = metafunc.config
+    target = config.stash[TARGET]
+    if "case" in metafunc.fixturenames:
+        chosen = [
+            (state, case, f"{state}-{case.name}".lstrip("-"), why_not(config, target, state, case.request.identity))
+            for state, cases in {"": tuple(sound_cases()), **UNDER_FAULT}.items()
+            for case in cases
+            if target.contract in case.origins
+        ]
+        params = [pytest.param(state, case, id=name, marks=skipped(why)) for state, case, name, why in chosen]
+        metafunc.parametrize(("state", "case"), params)
+    else:
+        why = why_not_beside(config, target)
+        params = [
+            pytest.param(start, id=start.name, marks=skipped(why))
+            for start in STARTS
+            if target.contract in start.origins
+        ]
+        metafunc.parametrize("start", params)
+
+
+def skipped(why: str) -> list[pytest.MarkDecorator]:
+    """Return the marks of a case that cannot be tried for this reason, if there is one."""
+    return [pytest.mark.skip(reason=why)] if why else []
+
+
+def test_case(bench: Bench, states: States, state: str, case: Case) -> None:
+    states.enter(state)
+    wrong = attempt(case, bench)
+    assert not wrong, "\n".join(wrong)
+
+
+def test_start(bench: Bench, states: States, beside: Beside, start: Start) -> None:
+    states.enter(start.fault)
+    with beside.service(start) as service:
+        if start.code is not None:
+            ended = service.end(start.seconds)
+            assert ended.code == start.code, ended.log[-3000:]
+            assert re.search(start.says, ended.log), ended.log[-3000:]
+            return
+        service.serve(start.seconds)
+        wrong = attempt(replace(PROOF, name=start.name), bench.at(service.url()))
+        assert not wrong, "\n".join(wrong)
+        if start.stops:
+            ended = service.stop(10)
+            assert ended.code == 0, ended.log[-3000:]
