@@ -63,8 +63,7 @@ def test_the_shape_of_a_message() -> None:
         "resource_type": "workflow",
         "resource_id": "rr-1",
         "correlation_id": "rr-1",
-        "severity": "info",
-        "retention_days": 2555,
+        "retention_days": 0,
         "is_sensitive": False,
     }
 

@@ -13,10 +13,11 @@ from uuid import UUID
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.process_collector import ProcessCollector
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -102,7 +103,7 @@ class Service:
 
     def app(self) -> Starlette:
         """Return the ASGI application."""
-        return Starlette(
+        app = Starlette(
             routes=[
                 Route("/health", self.health),
                 Route("/health/ready", self.ready),
@@ -119,12 +120,19 @@ class Service:
                     allow_origins=["*"],
                     allow_methods=["GET", "POST", "OPTIONS"],
                     allow_headers=["Accept", "Authorization", "Content-Type", "X-Request-ID"],
+                    expose_headers=["Link", "X-Request-Id"],
                     max_age=300,
                 ),
                 Middleware(BodyLimit, read_timeout=self._read_timeout),
             ],
-            exception_handlers={ProblemError: self._refuse, Exception: respond},
+            exception_handlers={ProblemError: self._refuse, HTTPException: _no_route, Exception: respond},
         )
+        # The original's router neither answers HEAD for GET nor redirects /health/ to /health.
+        app.router.redirect_slashes = False
+        for route in app.routes:
+            if isinstance(route, Route) and route.methods:
+                route.methods.discard("HEAD")
+        return app
 
     async def health(self, _request: Request) -> Response:
         """200 while PostgreSQL answers, else 503. Says nothing about the schema or Redis: so does the original."""
@@ -132,23 +140,23 @@ class Service:
             await self._store.ping()
         except StoreError as error:
             _log.error(error, "Health check failed - database unreachable")
-            return JSONResponse({"status": "unhealthy", "database": "unreachable", "error": str(error)}, 503)
-        return JSONResponse({"status": "healthy", "database": "connected"})
+            return _Probed({"status": "unhealthy", "database": "unreachable", "error": str(error)}, 503)
+        return _Probed({"status": "healthy", "database": "connected"})
 
     async def ready(self, _request: Request) -> Response:
         """200 while PostgreSQL answers and no stop is under way, else 503 with the reason."""
         if self.shutting_down:
-            return JSONResponse({"status": "not_ready", "reason": "shutting_down"}, 503)
+            return _Probed({"status": "not_ready", "reason": "shutting_down"}, 503)
         try:
             await self._store.ping()
         except StoreError as error:
             body = {"status": "not_ready", "reason": "database_unreachable", "error": str(error)}
-            return JSONResponse(body, 503)
-        return JSONResponse({"status": "ready"})
+            return _Probed(body, 503)
+        return _Probed({"status": "ready"})
 
     async def live(self, _request: Request) -> Response:
         """200 as long as the process can answer at all."""
-        return JSONResponse({"status": "alive"})
+        return _Probed({"status": "alive"})
 
     async def metrics(self, _request: Request) -> Response:
         """Metrics in Prometheus' text format."""
@@ -190,7 +198,8 @@ class Service:
 
     async def query(self, request: Request) -> Response:
         """200 with a page of events, newest first."""
-        query = parse_query(request.query_params)
+        # Of a parameter that comes twice the first one counts.
+        query = parse_query(dict(reversed(request.query_params.multi_items())))
         try:
             page = await self._store.query(query)
         except PageTooLargeError as error:
@@ -243,6 +252,20 @@ class Service:
             _log.info("Request refused", path=request.url.path, status=error.status, error=error.detail)
             self._metrics.refused.labels(next(iter(error.field_errors), "body"), error.slug).inc()
         return respond(request, error)
+
+
+class _Probed(JSONResponse):
+    """An answer of a health probe: JSON that the original calls text."""
+
+    media_type = "text/plain"
+
+
+async def _no_route(request: Request, error: Exception) -> Response:
+    """Answer a path that does not exist, or a method that it does not have, as the original's router does."""
+    if not isinstance(error, HTTPException) or error.status_code != 405:
+        return PlainTextResponse("404 page not found\n", 404, {"X-Content-Type-Options": "nosniff"})
+    routes = (route for route in request.app.routes if isinstance(route, Route) and route.path == request.url.path)
+    return Response(status_code=405, headers={"Allow": ", ".join(m for route in routes for m in route.methods or ())})
 
 
 def _identify(event: Event) -> dict[str, str]:

@@ -19,7 +19,7 @@ import redis.asyncio as redis
 from redis.exceptions import RedisError
 
 from reference_datastorage.config import Redis
-from reference_datastorage.events import RETENTION_DAYS, Event
+from reference_datastorage.events import Event
 from reference_datastorage.gotime import format_rfc3339_nano, parse_rfc3339
 from reference_datastorage.log import Logger
 from reference_datastorage.store import StoreError
@@ -130,7 +130,7 @@ def encode(event: Event, last_error: str, now: datetime) -> str:
         "resource_id": event.resource_id,
         "correlation_id": event.correlation_id,
         "event_data": data,
-        "retention_days": RETENTION_DAYS,
+        "retention_days": 0,  # the original fills the default in later, when it writes the row
         "is_sensitive": False,
     }
     optional = {

@@ -8,13 +8,13 @@ import json
 import math
 import re
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from reference_datastorage.gotime import format_duration, format_rfc3339, parse_rfc3339, parse_time_parameter
 from reference_datastorage.limits import nested_too_deeply
-from reference_datastorage.problems import ProblemError, validation_problem
+from reference_datastorage.problems import ProblemError, QueryProblemError, undecodable_problem, validation_problem
 
 CATEGORIES = ("gateway", "notification", "analysis", "signalprocessing", "workflow", "execution", "orchestration")
 OUTCOMES = ("success", "failure", "pending")
@@ -22,7 +22,8 @@ RETENTION_DAYS = 2555
 MAX_AHEAD = timedelta(minutes=5)
 MAX_AGE = timedelta(days=7)
 MAX_LIMIT = 1000
-DEFAULT_LIMIT = 100
+DEFAULT_LIMIT = 50
+EMPTY_LIMIT = 100  # of a parameter that is there and empty
 
 # The longest text of each required string. `version` may be longer than its column, varchar(10): such an event is
 # valid, cannot be stored and ends in the dead letter queue. That is part of the contract.
@@ -43,6 +44,9 @@ _NULLABLE = (*_NULLABLE_STRINGS, "duration_ms")
 _SCHEMA = "#/components/schemas/AuditEventRequest"
 _BODY = "request body has an error: "
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+_NULL, _NO_OBJECT = "Value is not nullable", "value must be an object"
+_UUID_LENGTHS = (32, 36, 38, 45)  # bare, with hyphens, in braces, as a URN
+_WITHOUT_ZONE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?")  # the schema takes it, the decoder does not
 _JSON_NAMES: dict[type, str] = {str: "string", bool: "bool", int: "number", float: "number", list: "array"}
 
 
@@ -65,7 +69,7 @@ class Event:
     cluster_name: str | None
     actor_type: str
     actor_id: str
-    severity: str | None
+    severity: str | None  # None is stored as ``info``, an empty text as NULL
     duration_ms: int | None
     event_data: dict[str, object]
 
@@ -112,28 +116,30 @@ def _reject_constant(name: str) -> object:
 
 def parse_event(value: object, now: datetime) -> Event:
     """Validate one event against schema and rules, fill in the defaults. Raises ProblemError (400)."""
-    return _build(_check_schema(value), now)
+    fields = _check_schema(value)
+    _check_decodable(fields)
+    return _build(fields, now)
 
 
 def parse_batch(value: object, now: datetime) -> list[Event]:
     """Validate a batch; every event or none is accepted. Raises ProblemError (400)."""
     if not isinstance(value, list):
-        raise validation_problem(
-            f"{_BODY}doesn't match schema: value must be an array, request body must be a JSON array"
-        )
+        raise validation_problem(f"{_BODY}doesn't match schema: value must be an array")
     if not value:
         raise validation_problem("batch cannot be empty")
     fields = [_check_schema(item, index) for index, item in enumerate(value)]
+    for item in fields:
+        _check_decodable(item, "request body must be a JSON array: ")
     return [_build(item, now, f"event at index {index}: ") for index, item in enumerate(fields)]
 
 
 def _check_schema(value: object, index: int | None = None) -> dict[str, object]:
     """Return the event's fields once the published schema holds, with every violation in one problem."""
     path = "/" if index is None else f"/{index}/"
-    matched = f"{_BODY}doesn't match schema {_SCHEMA}: "
+    matched = f"{_BODY}doesn't match schema {_SCHEMA}: " if index is None else f"{_BODY}doesn't match schema: "
     if not isinstance(value, dict):
         where = "" if index is None else f'Error at "/{index}": '
-        raise validation_problem(f"{matched}{where}value must be an object")
+        raise validation_problem(f"{matched}{where}{_NO_OBJECT if value is not None else _NULL}")
     errors: dict[str, str] = {}
     for name, longest in _REQUIRED.items():
         error = _check_required(value, name, longest)
@@ -154,14 +160,14 @@ def _check_required(fields: Mapping[str, object], name: str, longest: int | None
         return f'property "{name}" is missing'
     value = fields[name]
     if value is None:
-        return "Value is not nullable"
+        return _NULL
     if name == "event_data":
         return None  # any JSON by the schema; that it must be an object is a rule with an answer of its own
     if not isinstance(value, str):
         return "value must be a string"
     if name in _ENUMS:
         allowed = _ENUMS[name]
-        return None if value in allowed else f"value is not one of the allowed values {json.dumps(allowed)}"
+        return None if value in allowed else f"value is not one of the allowed values {_compact(allowed)}"
     if name == "event_timestamp":
         return None if _is_rfc3339(value) else 'string doesn\'t match the format "date-time"'
     if not value:
@@ -172,16 +178,11 @@ def _check_required(fields: Mapping[str, object], name: str, longest: int | None
 def _check_optional(fields: Mapping[str, object], name: str) -> str | None:
     value = fields.get(name)
     if value is None:
-        return None if name in _NULLABLE or name not in fields else "Value is not nullable"
+        return None if name in _NULLABLE or name not in fields else _NULL
     if name == "duration_ms":
         return None if isinstance(value, int) and not isinstance(value, bool) else "value must be an integer"
     if not isinstance(value, str):
         return "value must be a string"
-    if name == "parent_event_id":
-        try:
-            uuid.UUID(value)
-        except ValueError:
-            return 'string doesn\'t match the format "uuid"'
     return None
 
 
@@ -189,8 +190,29 @@ def _is_rfc3339(text: str) -> bool:
     try:
         parse_rfc3339(text)
     except ValueError:
-        return False
+        return bool(_WITHOUT_ZONE.fullmatch(text))
     return True
+
+
+def _compact(names: Sequence[str]) -> str:
+    return json.dumps(names, separators=(",", ":"))
+
+
+def _check_decodable(fields: Mapping[str, object], prefix: str = "") -> None:
+    """Refuse what the schema takes and Go's decoder does not. Raises ProblemError (400)."""
+    text = str(fields["event_timestamp"])
+    if _WITHOUT_ZONE.fullmatch(text):
+        layout = "2006-01-02T15:04:05Z07:00"
+        raise undecodable_problem(f'{prefix}parsing time "{text}" as "{layout}": cannot parse "" as "Z07:00"')
+    parent = fields.get("parent_event_id")
+    if parent is None:
+        return
+    try:
+        uuid.UUID(str(parent))
+    except ValueError:
+        length = len(str(parent).encode())
+        reason = "invalid UUID format" if length in _UUID_LENGTHS else f"invalid UUID length: {length}"
+        raise undecodable_problem(prefix + reason) from None
 
 
 def _build(fields: Mapping[str, object], now: datetime, prefix: str = "") -> Event:
@@ -199,7 +221,10 @@ def _build(fields: Mapping[str, object], now: datetime, prefix: str = "") -> Eve
     data = fields["event_data"]
     if not isinstance(data, dict):
         kind = _JSON_NAMES[type(data)]
-        detail = f"{prefix}failed to unmarshal event_data: cannot unmarshal {kind} into an object"
+        go_type = "map[string]interface {}"
+        detail = (
+            f"{prefix}failed to unmarshal event_data: json: cannot unmarshal {kind} into Go value of type {go_type}"
+        )
         raise ProblemError(400, "invalid_event_data", "Invalid Event Data", detail)
     category, correlation_id = str(fields["event_category"]), str(fields["correlation_id"])
     parent, duration = fields.get("parent_event_id"), fields.get("duration_ms")
@@ -220,7 +245,7 @@ def _build(fields: Mapping[str, object], now: datetime, prefix: str = "") -> Eve
         cluster_name=_text_or_none(fields.get("cluster_name")),
         actor_type=str(fields.get("actor_type", "service")),
         actor_id=str(fields.get("actor_id", f"{category}-service")),
-        severity="info" if severity is None else _text_or_none(severity),
+        severity=None if severity is None else str(severity),
         duration_ms=duration if isinstance(duration, int) and duration != 0 else None,
         event_data=data,
     )
@@ -248,15 +273,18 @@ _FILTERS = ("correlation_id", "event_type", "event_category", "event_outcome", "
 
 
 def parse_query(parameters: Mapping[str, str], now: datetime | None = None) -> EventQuery:
-    """Read the parameters of the query; an empty one counts as absent. Raises ProblemError (400)."""
+    """Read the parameters of the query. Raises ProblemError (400)."""
     moment = now or datetime.now(UTC)
+    for name in (*_FILTERS, "since", "until"):
+        if parameters.get(name) == "":
+            raise _parameter_problem(name, "empty value is not allowed")
     equals = {name: parameters[name] for name in _FILTERS if parameters.get(name)}
     for name, value in equals.items():
         if "\0" in value:
             raise _parameter_problem(name, "a text of PostgreSQL cannot hold U+0000")
     if equals.get("event_outcome", OUTCOMES[0]) not in OUTCOMES:
-        raise _parameter_problem("event_outcome", f"value is not one of the allowed values {json.dumps(OUTCOMES)}")
-    limit = _integer(parameters, "limit", DEFAULT_LIMIT, lowest=1)
+        raise _parameter_problem("event_outcome", f"value is not one of the allowed values {_compact(OUTCOMES)}")
+    limit = _integer(parameters, "limit", EMPTY_LIMIT if "limit" in parameters else DEFAULT_LIMIT, lowest=1)
     if limit > MAX_LIMIT:
         raise _parameter_problem("limit", f"number must be at most {MAX_LIMIT}")
     return EventQuery(
@@ -287,8 +315,7 @@ def _moment(parameters: Mapping[str, str], name: str, now: datetime) -> datetime
     try:
         moment = parse_time_parameter(text, now)
     except ValueError as error:
-        detail = f"Validation failed for query parameters: query - {error}"
-        raise validation_problem(detail, {name: str(error)}) from None
+        raise QueryProblemError(str(error)) from None
     try:
         return moment.astimezone(UTC)  # PostgreSQL knows no offset of 16 hours or more
     except OverflowError:  # within a day of the calendar's end

@@ -30,14 +30,37 @@ class ProblemError(Exception):
             "title": self.title,
             "status": self.status,
             "detail": self.detail,
-            "instance": instance,
         }
-        return body | {"field_errors": self.field_errors} if self.field_errors else body
+        # Only a failure of the service says where it happened; ``field_errors`` of a refusal are for the metrics.
+        return body | {"instance": instance} if self.status >= 500 else body
+
+
+class QueryProblemError(ProblemError):
+    """The 400 for a time that the query cannot read: it tells the resource and the fault once more."""
+
+    def __init__(self, reason: str) -> None:
+        """Keep what is wrong."""
+        detail = f"Validation failed for query parameters: query - {reason}"
+        super().__init__(400, "validation-error", "Validation Error", detail, {"query": reason})
+
+    def body(self, instance: str) -> dict[str, object]:
+        """Return the answer's JSON."""
+        more = {
+            "instance": "/audit/query parameters",
+            "resource": "query parameters",
+            "field_errors": self.field_errors,
+        }
+        return super().body(instance) | more
 
 
 def validation_problem(detail: str, field_errors: Mapping[str, str] | None = None) -> ProblemError:
     """Return the 400 for a request that breaks the schema or a rule."""
     return ProblemError(400, "validation-error", "Validation Error", detail, field_errors)
+
+
+def undecodable_problem(detail: str) -> ProblemError:
+    """Return the 400 for a body that fits the schema and cannot be read all the same."""
+    return ProblemError(400, "invalid_request", "Invalid Request", detail)
 
 
 def database_problem(detail: str) -> ProblemError:

@@ -308,7 +308,7 @@ def _record(event: Event) -> dict[str, object]:
         "cluster_name": event.cluster_name,
         "actor_type": event.actor_type,
         "actor_id": event.actor_id,
-        "severity": event.severity,
+        "severity": "info" if event.severity is None else event.severity or None,
         "duration_ms": event.duration_ms,
         "retention_days": RETENTION_DAYS,
         "event_data": event.event_data,
