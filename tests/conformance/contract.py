@@ -8,6 +8,7 @@ Everything that is expected is a value of one of these kinds, which :func:`diffe
 - a type, the very one (``bool`` is no ``int``);
 - a callable that takes the case's :class:`Moment` and returns an expected value;
 - a :class:`Partial` mapping, a plain mapping (no key more or less), a list, :class:`Every` element of one;
+- :class:`JsonText`, a text that is JSON;
 - anything else: equal.
 """
 
@@ -16,7 +17,7 @@ from __future__ import annotations
 import json
 import re
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -217,8 +218,8 @@ class Answer:
     headers: Mapping[str, Any] = field(default_factory=dict)
 
 
-def problem(status: int, slug: str, title: str, detail: Any, **more: Any) -> Answer:
-    """Return an answer in RFC 7807's form; ``more`` are further keys of it that may come."""
+def problem(status: int, slug: str, title: Any, detail: Any, **more: Any) -> Answer:
+    """Return an answer in RFC 7807's form; ``more`` are its further members, of which v1 may have others."""
     body = {
         "type": f"https://kubernaut.ai/problems/{slug}" if slug != "about:blank" else slug,
         "title": title,
@@ -226,7 +227,7 @@ def problem(status: int, slug: str, title: str, detail: Any, **more: Any) -> Ans
         "detail": detail,
         **more,
     }
-    return Answer(status=status, content_type=PROBLEM, body=Partial(body))
+    return Answer(status=status, content_type=PROBLEM, body=lambda it: body if it.contract == "v0" else Partial(body))
 
 
 def invalid(detail: str, **more: Any) -> Answer:
@@ -243,12 +244,14 @@ class Effect:
     :param values: column -> expected value in every new row.
     :param queued: new entries of the case in the dead letter queue; None: cannot be asked.
     :param last_error: expected value of the entries' last_error.
+    :param payload: expected value of the entries' payload beside the event's data; None for any.
     """
 
     rows: int | None = 0
     values: Mapping[str, Any] = field(default_factory=dict)
     queued: int | None = 0
     last_error: Any = str
+    payload: Any = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -283,6 +286,13 @@ class Partial(dict[str, Any]):
 
 
 @dataclass(frozen=True)
+class JsonText:
+    """A text that is JSON."""
+
+    expected: Any
+
+
+@dataclass(frozen=True)
 class Every:
     """A list of so many elements, each of them as expected."""
 
@@ -312,15 +322,30 @@ def differences(expected: Any, found: Any, it: Moment, place: str) -> Iterator[s
         yield from differences(expected(it), found, it, place)
     elif isinstance(expected, Mapping) and isinstance(found, Mapping):
         yield from _of_mappings(expected, found, it, place)
+    elif isinstance(expected, JsonText):
+        yield from _of_json(expected.expected, found, it, place)
     elif isinstance(expected, Every):
         yield from differences([expected.expected] * expected.count, found, it, place)
-    elif isinstance(expected, Sequence) and not isinstance(expected, str | bytes) and isinstance(found, list):
-        if len(expected) != len(found):
-            yield f"{place} has {len(found)} elements, expected {len(expected)}"
-        for index, (wanted, got) in enumerate(zip(expected, found, strict=False)):
-            yield from differences(wanted, got, it, f"{place}[{index}]")
+    elif isinstance(expected, list) and isinstance(found, list):
+        yield from _of_lists(expected, found, it, place)
     elif type(expected) is not type(found) or expected != found:
         yield f"{place} is {shown(found)}, expected {shown(expected)}"
+
+
+def _of_json(expected: Any, found: Any, it: Moment, place: str) -> Iterator[str]:
+    try:
+        decoded = json.loads(found)
+    except (TypeError, ValueError):
+        yield f"{place} is {shown(found)}, expected JSON"
+    else:
+        yield from differences(expected, decoded, it, place)
+
+
+def _of_lists(expected: list[Any], found: list[Any], it: Moment, place: str) -> Iterator[str]:
+    if len(expected) != len(found):
+        yield f"{place} has {len(found)} elements, expected {len(expected)}"
+    for index, (wanted, got) in enumerate(zip(expected, found, strict=False)):
+        yield from differences(wanted, got, it, f"{place}[{index}]")
 
 
 def _of_mappings(expected: Mapping[str, Any], found: Mapping[str, Any], it: Moment, place: str) -> Iterator[str]:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.kubernaut.integration.tests.conformance.cases import QUEUED, STORED, all_stored, v0, v1
+from ansible_collections.kubernaut.integration.tests.conformance.cases import QUEUED, STORED, all_stored, probed, v0, v1
 from ansible_collections.kubernaut.integration.tests.conformance.contract import (
     ABSENT,
     BATCH,
@@ -27,9 +27,11 @@ from ansible_collections.kubernaut.integration.tests.conformance.contract import
     problem,
 )
 
+HEALTHY = probed({"status": "healthy", "database": "connected"})
+READY = probed({"status": "ready"})
 DATABASE_ERROR = ("database-error", "Database Error")
-BATCH_LOST = problem(500, *DATABASE_ERROR, "Failed to write audit events batch to database")
-QUERY_LOST = problem(500, *DATABASE_ERROR, "Failed to query audit events from database")
+BATCH_LOST = problem(500, *DATABASE_ERROR, "Failed to write audit events batch to database", instance=BATCH)
+QUERY_LOST = problem(500, *DATABASE_ERROR, "Failed to query audit events from database", instance=EVENTS)
 BATCH_QUEUED = Answer(
     status=202,
     body={"status": "accepted", "message": "7 audit events queued for async processing via DLQ", "count": 7},
@@ -49,21 +51,21 @@ POSTGRES_STOPPED = (
         name="health",
         origins=v0('503 {"status":"unhealthy","database":"unreachable","error":…}'),
         request=get("/health"),
-        answer=Answer(status=503, body={"status": "unhealthy", "database": "unreachable", "error": str}),
+        answer=probed({"status": "unhealthy", "database": "unreachable", "error": str}, 503),
         effect=UNSEEN,
     ),
     Case(
         name="health-ready",
         origins=v0("503 not_ready / database_unreachable"),
         request=get("/health/ready"),
-        answer=not_ready("database_unreachable"),
+        answer=probed(Partial(status="not_ready", reason="database_unreachable"), 503),
         effect=UNSEEN,
     ),
     Case(
         name="health-live",
         origins=v0("live 200"),
         request=get("/health/live"),
-        answer=Answer(status=200, body={"status": "alive"}),
+        answer=probed({"status": "alive"}),
         effect=UNSEEN,
     ),
     *(
@@ -118,7 +120,7 @@ POSTGRES_RESTARTED = (
         name="health",
         origins=v0("/health is 200 again within 0.1 s, without DS restart"),
         request=get("/health"),
-        answer=Answer(status=200, body={"status": "healthy", "database": "connected"}),
+        answer=HEALTHY,
         within=2.0,
     ),
     Case(
@@ -171,10 +173,10 @@ REDIS_STOPPED = (
             name=path.strip("/").replace("/", "-"),
             origins=v0("/health 200, ready 200: nothing shows it"),
             request=get(path),
-            answer=Answer(status=200),
+            answer=answer,
             effect=Effect(queued=None),
         )
-        for path in ("/health", "/health/ready")
+        for path, answer in (("/health", HEALTHY), ("/health/ready", READY))
     ),
     Case(
         name="readyz",
@@ -206,10 +208,10 @@ SCHEMA_MISSING = (
             name=path.strip("/").replace("/", "-"),
             origins=v0("/health 200 healthy, /health/ready 200"),
             request=get(path),
-            answer=Answer(status=200),
+            answer=answer,
             effect=UNSEEN,
         )
-        for path in ("/health", "/health/ready")
+        for path, answer in (("/health", HEALTHY), ("/health/ready", READY))
     ),
     Case(
         name="event",
@@ -243,7 +245,7 @@ PARTITION_MISSING = (
         name="health",
         origins=v0("/health still 200"),
         request=get("/health"),
-        answer=Answer(status=200),
+        answer=HEALTHY,
     ),
     Case(
         name="readyz",
