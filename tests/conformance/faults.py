@@ -510,3 +510,12 @@ STARTS = (
         seconds=V1_TRIES,
     ),
 )
+
+#: An event that only the dead letter queue has, and what becomes of it when the service is stopped.
+REPLAY = Start(
+    name="replay-on-stop",
+    origins=v0("exit 0 after 5.25-5.36 s; DLQ entry replayed into PG with correct event_data"),
+    code=None,
+    seconds=20,
+    fault="partition-missing",
+)

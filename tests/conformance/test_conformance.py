@@ -6,14 +6,25 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
 from ansible_collections.kubernaut.integration.tests.conformance.cases import all_stored, sound_cases
-from ansible_collections.kubernaut.integration.tests.conformance.contract import BATCH, Case, Effect, batch, post
+from ansible_collections.kubernaut.integration.tests.conformance.contract import (
+    BATCH,
+    EVENTS,
+    Case,
+    Effect,
+    Moment,
+    batch,
+    event,
+    new_mark,
+    post,
+)
 from ansible_collections.kubernaut.integration.tests.conformance.control import Beside, States
 from ansible_collections.kubernaut.integration.tests.conformance.engine import Bench, attempt
-from ansible_collections.kubernaut.integration.tests.conformance.faults import STARTS, UNDER_FAULT, Start
+from ansible_collections.kubernaut.integration.tests.conformance.faults import REPLAY, STARTS, UNDER_FAULT, Start
 from ansible_collections.kubernaut.integration.tests.conformance.target import TARGET, TOKENS, Target
 
 #: Proves that a service which was started beside the target's does its work.
@@ -53,7 +64,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         why = why_not_beside(config, target)
         params = [
             pytest.param(start, id=start.name, marks=skipped(why))
-            for start in STARTS
+            for start in ([REPLAY] if metafunc.function is test_replay else STARTS)
             if target.contract in start.origins
         ]
         metafunc.parametrize("start", params)
@@ -84,3 +95,19 @@ def test_start(bench: Bench, states: States, beside: Beside, start: Start) -> No
         if start.stops:
             ended = service.stop(10)
             assert ended.code == 0, ended.log[-3000:]
+
+
+def test_replay(bench: Bench, states: States, beside: Beside, start: Start) -> None:
+    it = Moment(new_mark(start.name), datetime.now(UTC), bench.target.contract)
+    states.enter(start.fault)
+    with beside.service(start) as service:
+        service.serve(start.seconds)
+        answer = bench.at(service.url()).send(post(EVENTS, event()), it)
+        assert answer.status_code == 202, answer.text
+        states.enter("")
+        assert bench.database.rows(it.correlation) == []
+        ended = service.stop(10)
+        assert ended.code == 0, ended.log[-3000:]
+    rows = bench.database.rows(it.correlation)
+    assert [row["event_data"] for row in rows] == [it.sent[0]["event_data"]]
+    assert bench.queue.entries(it.correlation) == []

@@ -149,7 +149,6 @@ def test_a_failed_write_and_a_failed_queue(world: World) -> None:
         "title": "Database Error",
         "status": 500,
         "detail": "Failed to write audit event to database and DLQ",
-        "instance": EVENTS,
     }
 
 

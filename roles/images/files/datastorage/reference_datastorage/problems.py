@@ -31,8 +31,8 @@ class ProblemError(Exception):
             "status": self.status,
             "detail": self.detail,
         }
-        # Only a failure of the service says where it happened; ``field_errors`` of a refusal are for the metrics.
-        return body | {"instance": instance} if self.status >= 500 else body
+        # Only these failures say where they happened; ``field_errors`` of a refusal are for the metrics.
+        return body | {"instance": instance} if self.slug in ("database-error", "internal-error") else body
 
 
 class QueryProblemError(ProblemError):
