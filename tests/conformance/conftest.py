@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.kubernaut.integration.tests.conformance import report
+from ansible_collections.kubernaut.integration.tests.conformance.contract import Case
 from ansible_collections.kubernaut.integration.tests.conformance.control import Beside, Control, States
 from ansible_collections.kubernaut.integration.tests.conformance.engine import Bench, client
 from ansible_collections.kubernaut.integration.tests.conformance.faults import Start
@@ -67,11 +68,12 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Remember what came of a case: of its last phase that was not a success, else of the case itself."""
     outcome = yield
-    callspec = getattr(item, "callspec", None)
-    if callspec is None or (outcome.when != "call" and outcome.passed):
+    parameters = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
+    case = parameters.get("case") or parameters.get("start")
+    # A test without any case of this contract is an empty one to pytest.
+    if not isinstance(case, Case | Start) or (outcome.when != "call" and outcome.passed):
         return outcome
-    case = callspec.params.get("case") or callspec.params["start"]
-    name = ("start-" if isinstance(case, Start) else "") + callspec.id
+    name = ("start-" if isinstance(case, Start) else "") + item.callspec.id
     why = ""
     if outcome.skipped:
         why = str(outcome.longrepr[2]).removeprefix("Skipped: ") if isinstance(outcome.longrepr, tuple) else ""

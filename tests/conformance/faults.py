@@ -43,7 +43,7 @@ SEVEN_QUEUED = Effect(rows=None, queued=7)
 
 def not_ready(reason: str) -> Answer:
     """Return the answer of a readiness probe."""
-    return Answer(status=503, body=Partial(status="not_ready", reason=reason))
+    return probed(Partial(status="not_ready", reason=reason), 503)
 
 
 POSTGRES_STOPPED = (
@@ -58,7 +58,7 @@ POSTGRES_STOPPED = (
         name="health-ready",
         origins=v0("503 not_ready / database_unreachable"),
         request=get("/health/ready"),
-        answer=probed(Partial(status="not_ready", reason="database_unreachable"), 503),
+        answer=not_ready("database_unreachable"),
         effect=UNSEEN,
     ),
     Case(
@@ -82,7 +82,7 @@ POSTGRES_STOPPED = (
         name="healthz",
         origins=v1("/healthz 200"),
         request=get("/healthz", port="health"),
-        answer=Answer(status=200, body=Partial(status="healthy")),
+        answer=probed(Partial(status="healthy")),
         effect=UNSEEN,
     ),
     Case(
@@ -127,7 +127,7 @@ POSTGRES_RESTARTED = (
         name="readyz",
         origins=v1("/readyz 200 within 0.1 s"),
         request=get("/readyz", port="health"),
-        answer=Answer(status=200, body={"status": "ready"}),
+        answer=READY,
         within=2.0,
     ),
     Case(
@@ -251,7 +251,7 @@ PARTITION_MISSING = (
         name="readyz",
         origins=v1("/readyz 200"),
         request=get("/readyz", port="health"),
-        answer=Answer(status=200),
+        answer=READY,
     ),
     Case(
         name="event",
@@ -314,6 +314,8 @@ class Start:
     :param mode: permission bits of the database's secret file.
     :param network: empty for the stack's, ``service`` for that of the running service.
     :param fault: a state of the stack in which it is started.
+    :param replays: an event that only the dead letter queue has must be in PostgreSQL once the service has stopped;
+        ``fault`` is what keeps it out of there before.
     :param stops: once it has served, it must stop with 0 within the 10 s that podman gives it.
     """
 
@@ -329,6 +331,7 @@ class Start:
     network: str = ""
     fault: str = ""
     stops: bool = False
+    replays: bool = False
 
 
 #: Seconds that v1 tries again before it gives up, and some.
@@ -503,19 +506,18 @@ STARTS = (
         environment={"KUBECONFIG": ""},
     ),
     Start(
+        name="replay-on-stop",
+        origins=v0("exit 0 after 5.25-5.36 s; DLQ entry replayed into PG with correct event_data"),
+        code=None,
+        seconds=20,
+        replays=True,
+        fault="partition-missing",
+    ),
+    Start(
         name="without-schema",
         origins=v1("exit 1 after 20.0 s: failed to ensure monthly partitions at startup: … (SQLSTATE 42P01)"),
         says=r"failed to ensure monthly partitions at startup: .*SQLSTATE 42P01",
         fault="schema-missing",
         seconds=V1_TRIES,
     ),
-)
-
-#: An event that only the dead letter queue has, and what becomes of it when the service is stopped.
-REPLAY = Start(
-    name="replay-on-stop",
-    origins=v0("exit 0 after 5.25-5.36 s; DLQ entry replayed into PG with correct event_data"),
-    code=None,
-    seconds=20,
-    fault="partition-missing",
 )
