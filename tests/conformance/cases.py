@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import timedelta, timezone
 from typing import Any
 
@@ -45,23 +46,23 @@ from ansible_collections.kubernaut.integration.tests.conformance.contract import
 
 Origins = Mapping[str, Origin]
 
-#: Dates on which the real services were asked: v0 with this very suite, v1 by hand.
-V0_DATE, V1_DATE = "2026-11-25", "2026-11"
+#: The day on which the real services were asked, with this very suite.
+DATE = "2026-11-25"
 
 
 def v0(result: str, section: str = "10.1") -> Origins:
     """A real v0 service was seen to do so."""
-    return {"v0": Origin(section, COMMITS["v0"], V0_DATE, result)}
+    return {"v0": Origin(section, COMMITS["v0"], DATE, result)}
 
 
-def v1(result: str, section: str = "10.2") -> Origins:
+def v1(result: str, section: str = "10.2", date: str = DATE) -> Origins:
     """A real v1 service was seen to do so."""
-    return {"v1": Origin(section, COMMITS["v1"], V1_DATE, result)}
+    return {"v1": Origin(section, COMMITS["v1"], date, result)}
 
 
-def read(section: str) -> Origins:
-    """The source of v1 says so."""
-    return {"v1": Origin(section, COMMITS["v1"])}
+def both(result: str, section: str) -> Origins:
+    """Both were."""
+    return {**v0(result, section), **v1(result, section)}
 
 
 STORED = Answer(
@@ -136,7 +137,7 @@ HEALTH = (
     *(
         Case(
             name=f"no-path-{kind}",
-            origins=v0("404 page not found", "3.1"),
+            origins=both("404 page not found", "3.1"),
             request=get(path),
             answer=NO_SUCH_PATH,
         )
@@ -150,7 +151,9 @@ HEALTH = (
     *(
         Case(
             name=f"no-method-{method.lower()}-{kind}",
-            origins=v0("405 with Allow and without a body", "3.1"),
+            origins=both("405 with Allow and without a body", "3.1")
+            if path.startswith("/api")
+            else v0("405 with Allow and without a body", "3.1"),
             request=Request(method=method, path=path),
             answer=Answer(status=405, content_type="", body="", headers={"allow": named(*allowed)}),
         )
@@ -210,12 +213,6 @@ HEALTH = (
                 r"(?=.*^# TYPE datastorage_write_duration_seconds histogram$)"
             ),
         ),
-    ),
-    Case(
-        name="unknown-path",
-        origins=read("3.1"),
-        request=get("/api/v1/no-such-thing"),
-        answer=Answer(status=404, content_type=""),
     ),
 )
 
@@ -279,6 +276,8 @@ def same_time(text: str) -> re.Pattern[str]:
     return re.compile("^" + re.escape(text.removesuffix("Z").rstrip("0")) + "0*Z$")
 
 
+#: Kinds of events that v1 refuses.
+ONLY_V0 = ("with-empty-data", "with-null-parent")
 #: PostgreSQL's words for a text that does not fit into its column.
 TOO_LONG = re.compile(
     r"^failed to insert audit event: ERROR: value too long for type character varying\(\d+\) \(SQLSTATE 22001\)$"
@@ -295,7 +294,7 @@ SINGLE = (
     ),
     Case(
         name="event-defaults",
-        origins=v0("201", "3.2") | read("3.2"),
+        origins=both("201", "3.2"),
         request=post(EVENTS, event()),
         answer=STORED,
         effect=Effect(
@@ -315,7 +314,7 @@ SINGLE = (
     ),
     Case(
         name="event-optional-fields",
-        origins=v0("201", "3.2") | read("3.2"),
+        origins=both("201", "3.2"),
         request=post(EVENTS, event(**OPTIONAL)),
         answer=STORED,
         effect=ONE_ROW,
@@ -329,14 +328,14 @@ SINGLE = (
     ),
     Case(
         name="event-cluster-id",
-        origins=read("3.2"),
+        origins=v1("201", "3.2"),
         request=post(EVENTS, event(cluster_id="test")),
         answer=STORED,
         effect=ONE_ROW,
     ),
     Case(
         name="event-version-is-kept",
-        origins=v0("201", "3.2") | read("3.2"),
+        origins=both("201", "3.2"),
         request=post(EVENTS, event(version="1.1")),
         answer=STORED,
         effect=Effect(rows=1, values={"event_version": "1.1"}),
@@ -350,7 +349,7 @@ SINGLE = (
     ),
     Case(
         name="event-with-parent",
-        origins=v0("201", "3.3") | read("3.3"),
+        origins=both("201", "3.3"),
         given=post(EVENTS, event()),
         request=post(EVENTS, event(parent_event_id=parent)),
         answer=STORED,
@@ -358,7 +357,7 @@ SINGLE = (
     ),
     Case(
         name="event-with-unknown-parent",
-        origins=v0("400 validation-error", "3.3") | read("3.3"),
+        origins=both("400 validation-error", "3.3"),
         request=post(EVENTS, event(parent_event_id=NO_EVENT)),
         answer=invalid("parent event does not exist"),
     ),
@@ -382,7 +381,7 @@ SINGLE = (
     *(
         Case(
             name=f"event-outcome-{outcome}",
-            origins=v0("201", "3.2") | read("3.2"),
+            origins=both("201", "3.2"),
             request=post(EVENTS, event(event_outcome=outcome)),
             answer=STORED,
             effect=ONE_ROW,
@@ -391,14 +390,14 @@ SINGLE = (
     ),
     Case(
         name="event-four-minutes-ahead",
-        origins=v0("201", "3.2") | read("3.2"),
+        origins=both("201", "3.2"),
         request=post(EVENTS, event(age=timedelta(minutes=-4))),
         answer=STORED,
         effect=ONE_ROW,
     ),
     Case(
         name="event-six-days-old",
-        origins=v0("201", "3.2") | read("3.2"),
+        origins=both("201", "3.2"),
         request=post(EVENTS, event(event_timestamp=within_month(timedelta(days=6)))),
         answer=STORED,
         effect=ONE_ROW,
@@ -406,7 +405,7 @@ SINGLE = (
     *(
         Case(
             name=f"event-{kind}",
-            origins=v0("201", "3.2"),
+            origins=v0("201", "3.2") if kind in ONLY_V0 else both("201", "3.2"),
             request=post(EVENTS, event(**changes)),
             answer=STORED,
             effect=Effect(rows=1, values=values),
@@ -428,7 +427,7 @@ SINGLE = (
     ),
     Case(
         name="event-with-charset",
-        origins=v0("201", "3.3"),
+        origins=both("201", "3.3"),
         request=post(EVENTS, event(), headers={"Content-Type": "application/json; charset=utf-8"}),
         answer=STORED,
         effect=ONE_ROW,
@@ -546,7 +545,7 @@ REFUSED = (
     ),
     Case(
         name="two-hours-ahead",
-        origins=read("3.2"),
+        origins=v1("400 validation-error", "3.2"),
         request=post(EVENTS, event(age=timedelta(hours=-2))),
         answer=invalid("audit event request failed validation"),
     ),
@@ -682,7 +681,7 @@ BATCHES = (
     ),
     Case(
         name="batch-of-one",
-        origins=v0("201", "3.4") | read("3.4"),
+        origins=both("201", "3.4"),
         request=post(BATCH, batch(1, **OPTIONAL)),
         answer=all_stored(1),
         effect=ONE_ROW,
@@ -702,7 +701,7 @@ BATCHES = (
     ),
     Case(
         name="batch-of-nothing",
-        origins=v0('400 title "Validation Error"; detail "batch cannot be empty"'),
+        origins=v0('400 title "Validation Error"; detail "batch cannot be empty"') | v1("the same"),
         request=post(BATCH, batch(0)),
         answer=invalid("batch cannot be empty"),
     ),
@@ -837,9 +836,8 @@ def rendered(it: Moment) -> dict[str, Any]:
     }
 
 
-def no_time(value: str) -> Answer:
-    """Return the answer to a time that the query cannot read."""
-    reason = f"invalid time format: {value} (expected: 24h, 7d, or RFC3339 timestamp)"
+def of_query(reason: str) -> Answer:
+    """Return the answer to parameters that pass the schema and mean nothing."""
     return problem(
         400,
         "validation-error",
@@ -861,7 +859,7 @@ QUERIES = (
     ),
     Case(
         name="query-newest-first",
-        origins=v0("newest first"),
+        origins=v0("newest first") | v1("newest first"),
         given=SEVEN,
         request=mine(),
         answer=Answer(status=200, body=Partial(data=newest_first)),
@@ -887,7 +885,7 @@ QUERIES = (
     ),
     Case(
         name="query-event-date",
-        origins=read("3.6"),
+        origins=v1("200", "3.6"),
         given=post(EVENTS, event()),
         request=mine(),
         answer=Answer(
@@ -896,27 +894,27 @@ QUERIES = (
     ),
     Case(
         name="query-of-nothing",
-        origins=v0("200", "3.6") | read("3.6"),
+        origins=both("200", "3.6"),
         request=mine(),
         answer=Answer(status=200, body=Partial(pagination={"limit": 100, "offset": 0, "total": 0, "has_more": False})),
     ),
     Case(
         name="query-first-page",
-        origins=v0("200", "3.6") | read("3.6"),
+        origins=both("200", "3.6"),
         given=SEVEN,
         request=mine(limit="3"),
         answer=Answer(status=200, body=page(3, 7, limit=3)),
     ),
     Case(
         name="query-last-page",
-        origins=v0("200", "3.6") | read("3.6"),
+        origins=both("200", "3.6"),
         given=SEVEN,
         request=mine(limit="3", offset="6"),
         answer=Answer(status=200, body=page(1, 7, limit=3, offset=6)),
     ),
     Case(
         name="query-without-limit",
-        origins=v0("200, limit 50", "3.6"),
+        origins=both("200, limit 50", "3.6"),
         given=post(BATCH, batch(51)),
         request=get(EVENTS, query={"correlation_id": lambda it: it.correlation}),
         answer=Answer(status=200, body=page(50, 51, limit=50)),
@@ -924,7 +922,7 @@ QUERIES = (
     *(
         Case(
             name=f"query-{kind}",
-            origins=v0("200", "3.6"),
+            origins=both("200", "3.6"),
             given=SEVEN,
             request=mine(**query),
             answer=Answer(status=200, body=page(count, total, **where)),
@@ -942,7 +940,7 @@ QUERIES = (
     *(
         Case(
             name=f"query-by-{name.replace('_', '-')}",
-            origins=v0("200", "3.6"),
+            origins=both("200", "3.6"),
             given=THREE_KINDS,
             request=mine(**{name: value}),
             answer=Answer(status=200, body=page(count)),
@@ -957,7 +955,7 @@ QUERIES = (
     *(
         Case(
             name=f"query-{name}-{kind}",
-            origins=v0("200", "3.6") | read("3.6"),
+            origins=both("200", "3.6"),
             given=SEVEN,
             request=mine(**{name: value}),
             answer=Answer(status=200, body=page(count)),
@@ -1002,7 +1000,7 @@ QUERIES = (
             name=f"query-{name}-{value}",
             origins=v0("400 with instance, resource and field_errors", "3.6"),
             request=mine(**{name: value}),
-            answer=no_time(value),
+            answer=of_query(f"invalid time format: {value} (expected: 24h, 7d, or RFC3339 timestamp)"),
         )
         for name, value in (("since", "yesterday"), ("until", "tomorrow"), ("since", "1w"))
     ),
@@ -1037,7 +1035,7 @@ IDENTITIES = (
     ),
     Case(
         name="query-without-token",
-        origins=read("3.7"),
+        origins=v1("401", "3.7"),
         request=get(EVENTS, identity=NOBODY),
         answer=refused(401, "Missing Authorization header"),
     ),
@@ -1083,7 +1081,7 @@ IDENTITIES = (
     ),
     Case(
         name="body-of-6-mib",
-        origins=read("3.7"),
+        origins=v1("200", "3.7"),
         request=post(EVENTS, event(event_data=lambda it: {MARK: it.correlation, "text": "x" * 6 * 1024 * 1024})),
         answer=problem(413, "request-too-large", str, str),
     ),
@@ -1138,7 +1136,159 @@ CHAINS = (
 )
 
 
+# ---------------------------------------------------------------------- what v0 is asked, too, and v1 answers otherwise
+
+BY_SCHEMA = invalid("^The request did not pass OpenAPI schema validation$")
+BY_RULE = invalid("^audit event request failed validation$")
+NO_PARENT = invalid("^parent event does not exist$")
+
+
+def otherwise(table: tuple[Case, ...], names: str, answer: Answer, result: str, **changes: Any) -> Iterator[Case]:
+    """Yield cases of v0 with v1's answer.
+
+    :param names: regular expression that a whole name must match.
+    :param changes: further fields of the case that differ.
+    """
+    for case in table:
+        if "v1" not in case.origins and re.fullmatch(names, case.name):
+            yield replace(case, origins=v1(result, "3.4"), answer=answer, **{"effect": Effect(), **changes})
+
+
+_SCHEMA_REFUSES = (
+    r"unknown-category|(without|version|event|correlation|duration|actor|severity|no|null|list)-.*"
+    r"(?<!-ahead)(?<!-old)"
+)
+
+OTHERWISE = (
+    *otherwise(REFUSED, _SCHEMA_REFUSES, BY_SCHEMA, "400 The request did not pass OpenAPI schema validation"),
+    *otherwise(REFUSED, "eight-days-old", BY_RULE, "400 audit event request failed validation"),
+    *otherwise(
+        REFUSED,
+        "parent-event-id-.*",
+        undecodable("The request body could not be parsed as valid JSON"),
+        "400 invalid_request",
+    ),
+    *otherwise(REFUSED, "ten-minutes-ahead", STORED, "201", effect=ONE_ROW),
+    *otherwise(SINGLE, "event-with-empty-data", BY_SCHEMA, "400 The request did not pass OpenAPI schema validation"),
+    *otherwise(SINGLE, "event-with-null-parent", NO_PARENT, "400 parent event does not exist"),
+    *otherwise(
+        SINGLE,
+        "event-.*-of-[0-9]+-characters",
+        QUEUED,
+        "202, last_error database write failed",
+        effect=Effect(queued=1, last_error="database write failed"),
+    ),
+    *otherwise(
+        BATCHES,
+        "batch-of-an-object|batch-with-(unknown-category|null|a-text|nothing-sent|half-a-list|text-as-data)",
+        BY_SCHEMA,
+        "400 The request did not pass OpenAPI schema validation",
+    ),
+    *otherwise(
+        BATCHES,
+        "batch-with-a-parent-that-is-no-uuid",
+        undecodable("The request body must be a valid JSON array of audit event objects"),
+        "400 invalid_request",
+    ),
+    *otherwise(
+        BATCHES,
+        "batch-with-an-unknown-parent",
+        invalid("^event at index 1: parent event does not exist$"),
+        "400 event at index 1: parent event does not exist",
+    ),
+    *otherwise(BATCHES, "batch-eight-days-old", invalid("^event at index 0 failed validation$"), "400"),
+    *otherwise(BATCHES, "batch-is-all-or-nothing", invalid("^event at index 3 failed validation$"), "400"),
+    *otherwise(
+        BATCHES,
+        "batch-that-postgresql-refuses",
+        Answer(
+            status=202,
+            body={
+                "status": "accepted",
+                "message": "3 audit events queued for async processing via DLQ",
+                "count": 3,
+            },
+        ),
+        "202, all of it in the DLQ",
+        effect=Effect(queued=3, last_error="database write failed"),
+    ),
+    *otherwise(
+        BATCHES,
+        "batch-leaves-the-version-out",
+        all_stored(2),
+        "201, and the version is stored",
+        effect=Effect(rows=2, values={"event_version": "1.1"}),
+    ),
+    *otherwise(
+        QUERIES,
+        "query-(limit|offset)-.*|query-event-outcome-.*",
+        BY_SCHEMA,
+        "400 The request did not pass OpenAPI schema validation",
+    ),
+    *otherwise(
+        QUERIES, "query-(since|until)-(yesterday|tomorrow|1w)", of_query("invalid query parameters"), "400, no reason"
+    ),
+    Case(
+        name="event-fifty-nine-minutes-ahead",
+        origins=v1("201", "3.2"),
+        request=post(EVENTS, event(age=timedelta(minutes=-59))),
+        answer=STORED,
+        effect=ONE_ROW,
+    ),
+    Case(
+        name="event-of-another-type-than-its-data",
+        origins=v1("201: only the type in the data is looked at", "3.2"),
+        request=post(EVENTS, event(event_type="something.else")),
+        answer=STORED,
+        effect=ONE_ROW,
+    ),
+    *(
+        Case(
+            name=f"event-data-{kind}",
+            origins=v1("400 The request did not pass OpenAPI schema validation", "3.2"),
+            request=post(EVENTS, event(event_data=data)),
+            answer=BY_SCHEMA,
+        )
+        for kind, data in (
+            ("of-an-unknown-type", {"event_type": "something.else", MARK: "x"}),
+            ("without-a-type", {MARK: "x"}),
+            ("without-a-required-field", {"event_type": "gateway.config.reloaded"}),
+        )
+    ),
+    Case(
+        name="event-with-the-fields-of-v1",
+        origins=v1("201", "3.2"),
+        request=post(
+            EVENTS,
+            event(
+                **OPTIONAL,
+                cluster_id="test",
+                actor_ip="10.0.0.1",
+                error_code="E1",
+                error_message="broken",
+                retention_days=30,
+                is_sensitive=True,
+            ),
+        ),
+        answer=STORED,
+        effect=ONE_ROW,
+    ),
+    Case(
+        name="authorization-of-another-kind",
+        origins=v1('401 "Invalid Authorization header format"', "3.7"),
+        request=get(EVENTS, identity=NOBODY, headers={"Authorization": "Basic abc"}),
+        answer=refused(401, "Invalid Authorization header format"),
+    ),
+    Case(
+        name="query-without-rights",
+        origins=v1('403 "Insufficient permissions"', "3.7"),
+        request=get(EVENTS, identity=STRANGER),
+        answer=refused(403, "Insufficient permissions"),
+    ),
+)
+
+
 def sound_cases() -> Iterator[Case]:
     """Yield every case that needs a sound service only."""
-    for table in (HEALTH, SINGLE, REFUSED, BATCHES, QUERIES, IDENTITIES, CHAINS):
+    for table in (HEALTH, SINGLE, REFUSED, BATCHES, QUERIES, IDENTITIES, CHAINS, OTHERWISE):
         yield from table

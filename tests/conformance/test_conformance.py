@@ -107,7 +107,7 @@ def stopped(service: Started) -> None:
 
 
 def replayed(bench: Bench, states: States, service: Started) -> None:
-    """Send an event that PostgreSQL does not take, let it take events again, and look for it after the service's end."""
+    """Queue an event, let PostgreSQL take events again, and look for it after the service has ended."""
     it = Moment(new_mark("replay"), datetime.now(UTC), bench.target.contract)
     answer = bench.send(post(EVENTS, event()), it)
     assert answer.status_code == 202, answer.text
