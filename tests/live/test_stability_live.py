@@ -52,8 +52,10 @@ def inspect(stack: Stack, component: str) -> dict[str, Any]:
 
 
 def called(stack: Stack, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Call podman as the stack does, whatever comes of it."""
-    return subprocess.run([stack.facts["podman"], *arguments], capture_output=True, text=True, timeout=60, check=False)
+    """Call podman as the stack does, not from here: a container's monitor writes a file there when memory runs out."""
+    return subprocess.run(
+        [stack.facts["podman"], *arguments], capture_output=True, text=True, timeout=60, check=False, cwd=stack.home
+    )
 
 
 def start(stack: Stack, component: str) -> None:

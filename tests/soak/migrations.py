@@ -90,7 +90,9 @@ class Server(NamedTuple):
 
     def manage(self, verb: str) -> None:
         """Do something to its container."""
-        subprocess.run([self.podman, verb, self.container], capture_output=True, check=True)
+        # A container's monitor may leave a file in the directory that it is started from.
+        home = self.stack.home if self.stack else None
+        subprocess.run([self.podman, verb, self.container], capture_output=True, check=True, cwd=home)
 
     def revive(self) -> None:
         """Start its container and wait until it answers; the published port takes connections earlier."""
