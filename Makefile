@@ -19,7 +19,7 @@ venv := PATH='$(ROOT)/.venv/bin':"$$PATH"
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help integration verify reset teardown check test soak bench format clean
+.PHONY: help integration verify reset teardown check test conformance soak bench format clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' '$(ROOT)/Makefile'
@@ -41,6 +41,14 @@ check: ## Lint, types and unit tests; under a minute
 
 test: ## Everything once; at most 20 minutes (ARGS: names of stages, to run only those)
 	@$(setup) test && .venv/bin/python3 tests/run $(ARGS)
+
+# Options of the suite that have a variable of their own; tokens and passwords are read from the environment.
+conformance_options = $(foreach pair,url:URL contract:CONTRACT postgres:POSTGRES redis:REDIS health-url:HEALTH_URL \
+	metrics-url:METRICS_URL stack:STACK,$(call conformance_option,$(subst :, ,$(pair))))
+conformance_option = $(if $($(word 2,$(1))),--$(word 1,$(1))='$($(word 2,$(1)))')
+
+conformance: ## Compare a DataStorage with its contract: the running stack's, or URL=... POSTGRES=... REDIS=...
+	@$(setup) test && .venv/bin/python3 -m pytest -q tests/conformance $(conformance_options) $(ARGS)
 
 soak: ## Bring stacks up and take them down, many times over
 	@$(setup) test && $(venv) .venv/bin/python3 tests/soak/run $(ARGS)

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import timedelta, timezone
 from typing import Any
@@ -44,7 +44,7 @@ from ansible_collections.kubernaut.integration.tests.conformance.contract import
     within_month,
 )
 
-Origins = Mapping[str, Origin]
+Origins = dict[str, Origin]
 
 #: The day on which the real services were asked, with this very suite.
 DATE = "2026-11-25"
@@ -250,6 +250,12 @@ def parent(it: Moment) -> str:
     return it.earlier_ids[0]
 
 
+def with_field(name: str, value: Any) -> Callable[[Moment], Any]:
+    """Return a builder of an event with another value of one field."""
+    changes: dict[str, Any] = {name: value}
+    return event(**changes)
+
+
 def in_another_zone(it: Moment) -> str:
     """Return a minute ago, by a clock in the east."""
     return (it.begin - timedelta(seconds=60)).astimezone(timezone(timedelta(hours=2))).isoformat()
@@ -436,7 +442,7 @@ SINGLE = (
         Case(
             name=f"event-{name.replace('_', '-')}-of-{length}-characters",
             origins=v0("202, last_error with SQLSTATE 22001", "3.3"),
-            request=post(EVENTS, event(**{name: "x" * length})),
+            request=post(EVENTS, with_field(name, "x" * length)),
             answer=QUEUED,
             effect=Effect(queued=1, last_error=TOO_LONG),
         )
@@ -559,7 +565,7 @@ REFUSED = (
         Case(
             name=f"without-{name.replace('_', '-')}",
             origins=v0("400 validation-error", "3.2"),
-            request=post(EVENTS, event(**{name: ABSENT})),
+            request=post(EVENTS, with_field(name, ABSENT)),
             answer=invalid(f'Error at "/{name}": property "{name}" is missing'),
         )
         for name in (
@@ -577,7 +583,7 @@ REFUSED = (
         Case(
             name=f"{name.replace('_', '-')}-of-{length}-characters",
             origins=v0("400 validation-error", "3.2"),
-            request=post(EVENTS, event(**{name: "x" * length})),
+            request=post(EVENTS, with_field(name, "x" * length)),
             answer=invalid(f'Error at "/{name}": m(ax|in)imum string length is '),
         )
         for name, length in (
@@ -595,7 +601,7 @@ REFUSED = (
         Case(
             name=f"{name.replace('_', '-')}-is-{kind}",
             origins=v0("400 validation-error", "3.2"),
-            request=post(EVENTS, event(**{name: value})),
+            request=post(EVENTS, with_field(name, value)),
             answer=invalid(f'Error at "/{name}": '),
         )
         for name, kind, value in (

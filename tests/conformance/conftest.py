@@ -54,11 +54,9 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.option.help:
         return
     option = config.getoption
-    names = ("stack", "contract", "url", "health_url", "metrics_url", "postgres", "redis")
+    names = ("stack", "contract", "url", "health_url", "metrics_url", "postgres", "redis", "faults")
     try:
-        target = config.stash[TARGET] = resolve(Wanted(**{name: option(name) for name in names}), os.environ)
-        if option("faults") and target.stack is None and not option("control"):
-            raise TargetError("--faults works on a stack of this collection; for another service give --control, too.")
+        config.stash[TARGET] = resolve(Wanted(**{name: option(name) for name in names}), os.environ)
     except TargetError as error:
         raise pytest.UsageError(str(error)) from None
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -68,12 +66,13 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Remember what came of a case: of its last phase that was not a success, else of the case itself."""
     outcome = yield
-    parameters = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
+    callspec = getattr(item, "callspec", None)
+    parameters = callspec.params if callspec else {}
     case = parameters.get("case") or parameters.get("start")
     # A test without any case of this contract is an empty one to pytest.
-    if not isinstance(case, Case | Start) or (outcome.when != "call" and outcome.passed):
+    if callspec is None or not isinstance(case, Case | Start) or (outcome.when != "call" and outcome.passed):
         return outcome
-    name = ("start-" if isinstance(case, Start) else "") + item.callspec.id
+    name = ("start-" if isinstance(case, Start) else "") + callspec.id
     why = ""
     if outcome.skipped:
         why = str(outcome.longrepr[2]).removeprefix("Skipped: ") if isinstance(outcome.longrepr, tuple) else ""

@@ -31,6 +31,9 @@ TEXT = "text/plain"
 #: Every event carries its case's mark here as well, so that one with a spoilt correlation id is found, too.
 MARK = "component"
 
+#: How every correlation id of this run begins.
+PREFIX = f"conformance-{uuid.uuid4().hex[:12]}-"
+
 
 # -------------------------------------------------------------------------------------------------------------- origins
 
@@ -368,4 +371,4 @@ def shown(value: Any) -> str:
 
 def new_mark(name: str) -> str:
     """Return a correlation id that nobody has used, and by which a person knows whose it is."""
-    return f"conformance-{uuid.uuid4()}-{name}"[:200]
+    return f"{PREFIX}{uuid.uuid4().hex[:12]}-{name}"[:200]

@@ -25,7 +25,7 @@ from psycopg import sql
 
 from ansible_collections.kubernaut.integration.tests.conformance.contract import ABSENT
 from ansible_collections.kubernaut.integration.tests.conformance.faults import Start
-from ansible_collections.kubernaut.integration.tests.conformance.stores import Postgres
+from ansible_collections.kubernaut.integration.tests.conformance.stores import Postgres, redis_client
 from ansible_collections.kubernaut.integration.tests.conformance.target import Target
 
 #: Seconds for one command, and for something to come back after it was started.
@@ -102,8 +102,7 @@ class Control:
         return True
 
     def _redis_answers(self) -> bool:
-        password = self._target.passwords.get("redis")
-        client = redis.Redis.from_url(self._target.redis, **({"password": password} if password else {}))
+        client = redis_client(self._target)
         try:
             return bool(client.ping())
         except redis.RedisError:

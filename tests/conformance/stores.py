@@ -10,7 +10,7 @@ import psycopg
 import redis
 from psycopg.rows import dict_row
 
-from ansible_collections.kubernaut.integration.tests.conformance.contract import MARK
+from ansible_collections.kubernaut.integration.tests.conformance.contract import MARK, PREFIX
 from ansible_collections.kubernaut.integration.tests.conformance.engine import decoded
 from ansible_collections.kubernaut.integration.tests.conformance.target import Target, TargetError
 
@@ -22,10 +22,11 @@ _ROWS = f"""
     SELECT *, tableoid::regclass::text AS partition FROM audit_events
     WHERE correlation_id = %(mark)s OR event_data ->> '{MARK}' = %(mark)s ORDER BY event_timestamp
 """  # noqa: S608 - a constant
-#: Children first: a row that another one names as its parent cannot go before it.
 _TIDY = f"""
-    DELETE FROM audit_events WHERE event_data ->> '{MARK}' LIKE 'conformance-%%' AND parent_event_id IS {{}} NULL
-"""  # noqa: S608 - constants
+    DELETE FROM audit_events
+    WHERE (correlation_id LIKE %(run)s OR event_data ->> '{MARK}' LIKE %(run)s)
+    AND (parent_event_id IS NOT NULL) = %(child)s
+"""  # noqa: S608 - a constant
 
 
 class Postgres:
@@ -38,14 +39,16 @@ class Postgres:
     def connection(self) -> psycopg.Connection[dict[str, Any]]:
         """Return an open connection that commits every statement."""
         if self._connection is None or self._connection.closed:
-            password = self._target.passwords.get("postgres")
+            given: dict[str, Any] = {}
+            if self._target.passwords.get("postgres"):
+                given["password"] = self._target.passwords["postgres"]
             self._connection = psycopg.connect(
                 self._target.postgres,
-                **({"password": password} if password else {}),
                 autocommit=True,
                 connect_timeout=TIMEOUT,
                 client_encoding="UTF8",
                 row_factory=dict_row,
+                **given,
             )
         return self._connection
 
@@ -62,9 +65,9 @@ class Postgres:
         return self.execute(_ROWS, {"mark": mark}).fetchall()
 
     def tidy(self) -> None:
-        """Remove every row that cases have left."""
-        for which in ("NOT", ""):
-            self.execute(_TIDY.format(which))
+        """Remove the rows that this run's cases have left: a parent can only go after its children."""
+        for child in (True, False):
+            self.execute(_TIDY, {"run": PREFIX + "%", "child": child})
 
     def close(self) -> None:
         """Close the connection."""
@@ -72,18 +75,24 @@ class Postgres:
             self._connection.close()
 
 
+def redis_client(target: Target) -> redis.Redis:
+    """Return a client of the target's Redis; nothing is opened before its first use."""
+    password = target.passwords.get("redis")
+    client: redis.Redis = redis.Redis.from_url(
+        target.redis,
+        **({"password": password} if password else {}),
+        socket_timeout=TIMEOUT,
+        socket_connect_timeout=TIMEOUT,
+        decode_responses=True,
+    )
+    return client
+
+
 class Redis:
     """The dead letter queue, from its state at the beginning on."""
 
     def __init__(self, target: Target) -> None:
-        password = target.passwords.get("redis")
-        self._client = redis.Redis.from_url(
-            target.redis,
-            **({"password": password} if password else {}),
-            socket_timeout=TIMEOUT,
-            socket_connect_timeout=TIMEOUT,
-            decode_responses=True,
-        )
+        self._client = redis_client(target)
         newest: Any = self._client.xrevrange(STREAM, count=1)
         self._begin = newest[0][0] if newest else "0-0"
         self._own: set[str] = set()

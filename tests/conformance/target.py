@@ -69,6 +69,7 @@ class Wanted:
     metrics_url: str = ""
     postgres: str = ""
     redis: str = ""
+    faults: bool = False
 
 
 def resolve(wanted: Wanted, environ: Mapping[str, str], home: Path | None = None) -> Target:
@@ -79,6 +80,10 @@ def resolve(wanted: Wanted, environ: Mapping[str, str], home: Path | None = None
     :raises TargetError: something is missing or wrong.
     """
     if wanted.url:
+        if wanted.faults:
+            raise TargetError(
+                "--faults works on a stack of this collection; for another service give --control instead."
+            )
         return _named(wanted, environ)
     if wanted.postgres or wanted.redis or wanted.health_url or wanted.metrics_url:
         raise TargetError(
