@@ -11,6 +11,7 @@ from __future__ import annotations
 import difflib
 import ipaddress
 import os
+import re
 import stat
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Sequence, Tuple
@@ -87,6 +88,7 @@ AUTO = "auto"
 #: Names that podman gives every container of a network.
 _OF_PODMAN = ("host.containers.internal", "host.docker.internal")
 _VAULT = "$ANSIBLE_VAULT;"
+_WORD = re.compile(r"[^_.-]+")
 Place = Tuple[int, int]
 
 
@@ -394,10 +396,10 @@ class Config:
                 self._add(self._place(path), "address", message)
             elif self.around.hosts:
                 why = "is the container itself" if loopback else "does not exist on its network"
-                near = difflib.get_close_matches(host, self.around.hosts, 1)
-                hint = ": did you mean %s?" % near[0] if near else ""
+                near = _near(host, self.around.hosts)
+                hint = ": did you mean %s?" % near if near else ""
                 message = "`%s` names %s, which %s%s" % (path, host, why, hint)
-                self._add(self._place(path), "host", message, near[0] if near else "", says)
+                self._add(self._place(path), "host", message, near, says)
 
     def _signer(self, directory: str) -> None:
         """Keep the finding about a certificate that contract v1 does not start without, where mounts are known."""
@@ -500,6 +502,16 @@ def _short(path: str, beside: str) -> str:
     """Return a path without the section that it shares with another."""
     section, _dot, name = path.rpartition(".")
     return name if section == beside.rpartition(".")[0] else path
+
+
+def _near(host: str, hosts: Sequence[str]) -> str:
+    """Return the host that is meant: one that is alike, or the only one with a word of it, as compose makes names."""
+    alike = difflib.get_close_matches(host, hosts, 1)
+    if alike:
+        return alike[0]
+    words = {word for word in _WORD.findall(host) if len(word) > 1}
+    sharing = [other for other in hosts if words & set(_WORD.findall(other))]
+    return sharing[0] if len(sharing) == 1 else ""
 
 
 def _address(host: str) -> Tuple[bool, bool]:

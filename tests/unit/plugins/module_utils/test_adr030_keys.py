@@ -139,6 +139,119 @@ def test_the_table_has_every_key_and_no_other(contract: str) -> None:
     assert sorted(paths) == sorted(CONTRACTS[contract])
 
 
+YES = "yes"
+#: Sections 1.2 and 1.3 of the contract as they stand there: key, type, whether it is required, default.
+DOCUMENT: dict[str, list[tuple[str, str, str, Any]]] = {
+    "v0": [
+        ("server.port", "int", YES, None),
+        ("server.host", "string", "no", None),
+        ("server.read_timeout", "duration", "no", "30s"),
+        ("server.write_timeout", "duration", "no", "30s"),
+        ("logging.level", "string", "no", None),
+        ("logging.format", "string", "no", None),
+        ("database.host", "string", YES, None),
+        ("database.port", "int", YES, None),
+        ("database.name", "string", YES, None),
+        ("database.user", "string", YES, None),
+        ("database.ssl_mode", "string", "no", "prefer"),
+        ("database.max_open_conns", "int", "no", 25),
+        ("database.max_idle_conns", "int", "no", 5),
+        ("database.conn_max_lifetime", "duration", "no", "5m"),
+        ("database.conn_max_idle_time", "duration", "no", "10m"),
+        ("database.secretsFile", "path", YES, None),
+        ("database.usernameKey", "string", "no", None),
+        ("database.passwordKey", "string", YES, None),
+        ("redis.addr", "string", YES, None),
+        ("redis.db", "int", "no", 0),
+        ("redis.dlq_stream_name", "string", "no", None),
+        ("redis.dlq_consumer_group", "string", "no", None),
+        ("redis.dlq_max_len", "int", "no", 10000),
+        ("redis.secretsFile", "path", YES, None),
+        ("redis.passwordKey", "string", YES, None),
+    ],
+    "v1": [
+        ("environment", "string", "no", None),
+        ("server.port", "int", YES, None),
+        ("server.healthPort", "int", "no", 8081),
+        ("server.metricsPort", "int", "no", 9090),
+        ("server.host", "string", "no", None),
+        ("server.readTimeout", "duration", "no", "30s"),
+        ("server.writeTimeout", "duration", "no", "30s"),
+        ("server.shutdownTimeout", "duration", "no", "60s"),
+        ("server.endpointPropagationDelay", "duration", "no", "5s"),
+        ("server.maxBodySize", "bytes", "no", "5242880"),
+        ("server.maxBatchSize", "int", "no", 500),
+        ("server.disableProfiling", "bool", "no", False),
+        ("server.corsAllowedOrigins", "list", "no", []),
+        ("server.signerCertDir", "path", "no", "/etc/certs"),
+        ("server.tls.certDir", "path", "no", None),
+        ("server.rateLimit.enabled", "bool", "no", False),
+        ("server.rateLimit.requestsPerSecond", "float", "no", 50.0),
+        ("server.rateLimit.burst", "int", "no", 100),
+        ("logging.level", "string", "no", "info"),
+        ("database.host", "string", YES, None),
+        ("database.port", "int", YES, None),
+        ("database.name", "string", YES, None),
+        ("database.user", "string", YES, None),
+        ("database.sslMode", "string", YES, None),
+        ("database.maxOpenConns", "int", "no", 25),
+        ("database.maxIdleConns", "int", "no", None),
+        ("database.connMaxLifetime", "duration", YES, None),
+        ("database.connMaxIdleTime", "duration", YES, None),
+        ("database.statementTimeout", "duration", "no", "30s"),
+        ("database.lockTimeout", "duration", "no", "10s"),
+        ("database.secretsFile", "path", YES, None),
+        ("database.passwordKey", "string", YES, None),
+        ("database.usernameKey", "string", "no", None),
+        ("redis.addr", "string", YES, None),
+        ("redis.secretsFile", "path", YES, None),
+        ("redis.passwordKey", "string", YES, None),
+        ("redis.dlqMaxLen", "int", "no", 10000),
+        ("redis.tls.enabled", "bool", "no", False),
+        ("redis.tls.certFile", "string", "no", None),
+        ("redis.tls.keyFile", "string", "no", None),
+        ("redis.tls.caFile", "string", "no", None),
+        ("retention.enabled", "bool", "no", False),
+        ("retention.interval", "duration", "no", "24h"),
+        ("retention.batchSize", "int", "no", 1000),
+        ("retention.defaultDays", "int", "no", 2555),
+        ("retention.partitionDropEnabled", "bool", "no", False),
+        ("audit.hashKeySecretsFile", "string", "no", None),
+        ("audit.hashKeyKey", "string", "no", None),
+        ("tlsProfile", "string", "no", None),
+        ("telemetry.endpoint", "string", "no", None),
+        ("telemetry.logSink", "bool", "no", False),
+    ],
+}
+#: What the document names only as a part (`telemetry.tls`), or not at all because this service follows it nowhere.
+BEYOND_THE_DOCUMENT = {
+    "v0": set(),
+    "v1": {"server.tls.caFile", *(f"telemetry.tls.{name}" for name in ("enabled", "caFile", "certFile", "keyFile"))},
+}
+IN_THE_DOCUMENT = [(contract, *row) for contract, rows in DOCUMENT.items() for row in rows]
+
+
+@pytest.mark.parametrize(("contract", "path", "kind", "required", "default"), IN_THE_DOCUMENT)
+def test_a_key_of_the_document_is_in_the_table(
+    contract: str, path: str, kind: str, required: str, default: Any
+) -> None:
+    (found,) = [(key, at) for key, at in table.keys_of(contract) if at.path == path]
+    key, at = found
+    units = {"duration": table.DURATION, "bytes": table.BYTES}
+    kinds = {"int": "int", "bool": "bool", "float": "float", "list": "list"}
+    assert key.kind == kinds.get(kind, "str")
+    assert key.unit == units.get(kind, "") or key.unit == "days"
+    assert bool(at.missing) == (required == YES)
+    if default is not None:
+        assert table.used(key, at, None) == default
+
+
+@pytest.mark.parametrize("contract", CONTRACTS)
+def test_the_table_has_what_the_document_has_and_a_few_parts_more(contract: str) -> None:
+    paths = {at.path for _key, at in table.keys_of(contract)}
+    assert paths == {path for path, *_row in DOCUMENT[contract]} | BEYOND_THE_DOCUMENT[contract]
+
+
 @pytest.mark.parametrize("contract", CONTRACTS)
 def test_nothing_is_wrong_with_what_is_needed(contract: str) -> None:
     assert table.judge(minimal(contract), contract) == []
