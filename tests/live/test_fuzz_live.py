@@ -37,7 +37,7 @@ EVENTS = "/api/v1/audit/events"
 BATCH = f"{EVENTS}/batch"
 STREAM = "audit:dlq:events"
 #: Requests of each kind.
-EXAMPLES = 80
+EXAMPLES = 60
 #: Bytes that the process may take in the end; it begins with 50 to 60 MiB.
 LARGEST = 128 * 1024 * 1024
 FUZZ = settings(

@@ -375,6 +375,22 @@ def test_many_large_bodies_wait_for_room(server: Server, monkeypatch: Any) -> No
     assert answers == [200] * 4
 
 
+def test_who_finds_no_room_in_time_is_told_that_it_is_the_service(server: Server, monkeypatch: Any) -> None:
+    budget = Budget(limits.MIB)
+    monkeypatch.setattr(server.config.app, "_buffered", budget)
+    with server.connect() as first, server.connect() as second:
+        head = b"POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % limits.MIB
+        monkeypatch.setattr(server.config.app, "_read_timeout", 5)
+        first.sendall(head + b"x")
+        time.sleep(0.2)
+        monkeypatch.setattr(server.config.app, "_read_timeout", 0.5)
+        second.sendall(head + b"x" * limits.MIB)
+        status, problem = answer(second)
+        assert (status, json.loads(problem)["type"]) == (503, "https://kubernaut.ai/problems/service-busy")
+        first.sendall(b"x" * (limits.MIB - 1))
+        assert answer(first)[0] == 200
+
+
 def test_a_connection_does_not_hold_back_the_second_part_of_an_answer() -> None:
     """Seen with the listener's default: 40 ms for every request on a connection that had been used."""
     with _listen(0) as listener, socket.create_connection(("127.0.0.1", listener.getsockname()[1])):

@@ -24,10 +24,10 @@ MAX_BODY = 16 * MIB  # bytes of one request
 MAX_HEAD = 32 * 1024  # bytes of a request's line and headers, while they are incomplete
 MAX_NESTING = 200  # levels of JSON; Python's own limit would be met when an event is written or read, not when it comes
 MAX_CONNECTIONS = 512  # beyond, a request is answered with 503; beyond twice as many, a connection is closed at once
-MAX_BUFFERED = 64 * MIB  # bytes of all bodies that are being read or handled
+MAX_BUFFERED = 32 * MIB  # bytes of all bodies that are being read or handled
 MAX_DECODED = 160 * MIB  # estimated bytes of all documents that are being handled
 SMALL = 64 * 1024  # bytes of a body, or of a document, that nobody counts
-LINGER = 2.0  # seconds that a client may go on sending after an answer that did not wait for its body
+LINGER = 5.0  # seconds that a client may go on sending after an answer that did not wait for its body
 
 # Bytes that a token of a document may take in memory beside its text, from what short strings and keys take.
 TOKENS = ",:[{"
@@ -107,45 +107,47 @@ class BodyLimit:
             await self._app(scope, bounded, send)
 
     async def _read(self, scope: Scope, receive: Receive, shares: contextlib.AsyncExitStack) -> Message:
-        try:
-            async with asyncio.timeout(self._read_timeout):
-                body = await self._receive(scope, receive, shares)
-        except TimeoutError:
-            detail = "request body did not arrive in time"
-            raise ProblemError(408, "request-timeout", "Request Timeout", detail) from None
-        if body is None:
-            return {"type": "http.disconnect"}
-        weight = weigh(body)
-        if weight > MAX_DECODED:
-            raise _too_large(f"request body would take more than {MAX_DECODED} bytes of memory once it is decoded")
-        try:
-            async with asyncio.timeout(self._read_timeout):
-                await shares.enter_async_context(self._decoded.hold(weight))
-        except TimeoutError:
-            detail = "other large requests take all the memory that there is for them"
-            raise ProblemError(503, "service-busy", "Service Busy", detail) from None
-        return {"type": "http.request", "body": bytes(body), "more_body": False}
-
-    async def _receive(self, scope: Scope, receive: Receive, shares: contextlib.AsyncExitStack) -> bytearray | None:
-        """Return the body, None if the client left. A body of unknown length counts as the longest once it is long."""
         expected = _declared_length(scope)
         if expected is not None:
             if expected > MAX_BODY:
                 raise _too_large(f"request body exceeds maximum of {MAX_BODY} bytes")
-            await shares.enter_async_context(self._buffered.hold(expected))
+            await self._find_room(self._buffered, expected, shares)
+        deadline = asyncio.get_running_loop().time() + self._read_timeout
         body = bytearray()
         while True:
-            message = await receive()
+            message = await self._next(receive, deadline)
             if message["type"] == "http.disconnect":
-                return None
+                return message
             body += message.get("body", b"")
-            if expected is None and len(body) > SMALL:
+            if expected is None and len(body) > SMALL:  # it counts as the longest, because nobody said how long it is
                 expected = MAX_BODY
-                await shares.enter_async_context(self._buffered.hold(expected))
+                await self._find_room(self._buffered, expected, shares)
             if len(body) > MAX_BODY:
                 raise _too_large(f"request body exceeds maximum of {MAX_BODY} bytes")
             if not message.get("more_body", False):
-                return body
+                break
+        weight = weigh(body)
+        if weight > MAX_DECODED:
+            raise _too_large(f"request body would take more than {MAX_DECODED} bytes of memory once it is decoded")
+        await self._find_room(self._decoded, weight, shares)
+        return {"type": "http.request", "body": bytes(body), "more_body": False}
+
+    @staticmethod
+    async def _next(receive: Receive, deadline: float) -> Message:
+        try:
+            async with asyncio.timeout_at(deadline):
+                return await receive()
+        except TimeoutError:
+            detail = "request body did not arrive in time"
+            raise ProblemError(408, "request-timeout", "Request Timeout", detail) from None
+
+    async def _find_room(self, budget: Budget, size: int, shares: contextlib.AsyncExitStack) -> None:
+        try:
+            async with asyncio.timeout(self._read_timeout):
+                await shares.enter_async_context(budget.hold(size))
+        except TimeoutError:
+            detail = "other large requests take all the memory that there is for them"
+            raise ProblemError(503, "service-busy", "Service Busy", detail) from None
 
 
 def _declared_length(scope: Scope) -> int | None:

@@ -27,7 +27,7 @@ from psycopg.rows import dict_row
 from reference_datastorage.config import Database
 from reference_datastorage.events import RETENTION_DAYS, Event, EventQuery
 from reference_datastorage.gotime import format_rfc3339_nano
-from reference_datastorage.limits import COPIES, COPIES_OF_ASCII, MAX_DECODED, TOKEN_BYTES, TOKENS, Budget
+from reference_datastorage.limits import COPIES, COPIES_OF_ASCII, MAX_DECODED, MIB, TOKEN_BYTES, TOKENS, Budget
 
 MAX_CONNECTIONS = 25
 MAX_IDLE_CONNECTIONS = 5
@@ -167,13 +167,17 @@ class Store:
 
     async def insert(self, event: Event) -> None:
         """Store one event. Raises StoreError."""
-        async with self._connection(SINGLE_TIMEOUT) as connection:
-            await connection.execute(_INSERT_ONE, [_records([event])])
+        await self._write(SINGLE_TIMEOUT, _INSERT_ONE, _records([event]))
 
     async def insert_batch(self, events: Sequence[Event]) -> None:
         """Store all events or none. Raises StoreError."""
-        async with self._connection(BATCH_TIMEOUT) as connection:
-            await connection.execute(_INSERT_BATCH, [_records(events)])
+        await self._write(BATCH_TIMEOUT, _INSERT_BATCH, _records(events))
+
+    async def _write(self, timeout: float, statement: bytes, records: str) -> None:
+        async with self._connection(timeout) as connection:
+            await connection.execute(statement, [records])
+            if len(records) > MIB:
+                await connection.close()  # libpq would keep its largest buffer
 
     async def exists(self, event_id: uuid.UUID) -> bool:
         """Tell whether an event is stored. Raises StoreError."""
@@ -199,15 +203,17 @@ class Store:
             total = await counted.fetchone()
             parameters += [query.limit, query.offset]
             weighed = await connection.execute(f"{_WEIGH} {where} {order}) AS page".encode(), parameters)
-            async with self._room_for(await weighed.fetchone()):
+            events, weight = _weighed(await weighed.fetchone())
+            async with self._room_for(events, weight):
                 found = await connection.execute(f"{_SELECT} {where} {order}".encode(), parameters)
                 rows = [_render(row) for row in await found.fetchall()]
+            if weight > MIB:
+                await connection.close()
         return Page(rows, int(str(total["total"])) if total else 0)
 
     @contextlib.asynccontextmanager
-    async def _room_for(self, page: Mapping[str, object] | None) -> AsyncIterator[None]:
+    async def _room_for(self, events: int, size: int) -> AsyncIterator[None]:
         """Hold the memory that a page will take. Raises PageTooLargeError; but a single event can always be read."""
-        events, size = (cast(int, page[name]) for name in ("events", "bytes")) if page else (0, 0)
         if size > MAX_DECODED and events > 1:
             raise PageTooLargeError(
                 f"the page of {events} events would take more than {MAX_DECODED} bytes of memory: set a lower limit"
@@ -277,6 +283,11 @@ class Store:
             self._idle.append(pooled)
         else:
             await pooled.connection.close()
+
+
+def _weighed(page: Mapping[str, object] | None) -> tuple[int, int]:
+    """Return the number of a page's events and their weight."""
+    return (cast(int, page["events"]), cast(int, page["bytes"])) if page else (0, 0)
 
 
 def _shut_down(connection: psycopg.AsyncConnection[dict[str, object]]) -> None:
