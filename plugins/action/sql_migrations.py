@@ -24,9 +24,14 @@ class ActionModule(PhaseAction):
 
         :raises AnsibleActionFail: the directory or a file in it is refused.
         """
+        written = str(self._task.args["directory"])
+        if not written or (options["remote_src"] and not written.startswith(("/", "~"))):
+            raise AnsibleActionFail(
+                "migrations_dir is %r: name a directory, with remote_src an absolute one." % written
+            )
         if options["remote_src"]:
             # As it was written: `~` is the target user's home.
-            return {**options, "directory": self._task.args["directory"]}
+            return {**options, "directory": written}
         try:
             files = _sql_files.read_directory(os.path.abspath(options["directory"]))
             if not self._in_process(task_vars):

@@ -21,7 +21,7 @@ SELECT count(*) FROM pg_attribute
    AND attname IN ('id', 'version_id', 'is_applied', 'tstamp')
 """
 _APPLIED = """
-SELECT version_id, to_char(tstamp, 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')
+SELECT version_id, to_char(coalesce(tstamp, now()::timestamp), 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')
   FROM (SELECT DISTINCT ON (version_id) version_id, is_applied, tstamp
           FROM public.goose_db_version ORDER BY version_id, id DESC) newest
  WHERE is_applied AND version_id > 0

@@ -8,6 +8,7 @@ One connection, one advisory lock, one transaction per file. :mod:`_sql_files` s
 
 from __future__ import annotations
 
+import math
 import select
 import time
 from dataclasses import dataclass, field, replace
@@ -53,6 +54,8 @@ LOCK_GAP = 0.1
 #: Tables by which a database is known that something else has migrated.
 SERVICE_TABLES = sorted({table for contract in CONTRACTS.values() for table in contract["tables"]})
 
+#: More seconds than PostgreSQL takes for a limit would be an error of its own.
+MOST_SECONDS = 2_000_000
 #: Messages of the server that are kept of one file, and characters of one text of the server's.
 MOST_NOTES = 20
 MOST_TEXT = 500
@@ -80,11 +83,12 @@ CORRECT = Finding("migration-sql", "correct it in migrations_dir")
 AWAY = Finding("postgres-away", "see the log of PostgreSQL's container")
 SYNTAX_ERROR = "42601"
 #: SQLSTATEs of what PostgreSQL refuses in a transaction.
-NEEDS_NO_TRANSACTION = ("25001", "2D000")
+NEEDS_NO_TRANSACTION = ("25001", "2D000", "55P04")
 
 #: What a file may have left behind in the session and the next one must not see: upstream ran one psql per file.
 _FRESH_SESSION = (
-    "RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL; DISCARD TEMP; DEALLOCATE ALL; SET client_encoding TO 'UTF8'; "
+    "RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL; CLOSE ALL; UNLISTEN *; DISCARD TEMP; DISCARD SEQUENCES;"
+    " DEALLOCATE ALL; SET client_encoding TO 'UTF8'; "
     # The caller's PGTZ must not move the bounds of partitions.
     "SET TimeZone TO 'UTC'; SET statement_timeout TO {statement}; SET lock_timeout TO {lock}"
 )
@@ -175,7 +179,7 @@ class Session:
             if time.monotonic() >= deadline:
                 raise PhaseError(
                     "Another run is migrating this database, and %g s were not enough for it to finish: %s. "
-                    "Wait for it or end it, or raise lock_timeout." % (seconds, self._lock_holder()),
+                    "Wait for it or end it, or raise lock_timeout (stack_patience)." % (seconds, self._lock_holder()),
                     cause="migration-locked",
                 )
             time.sleep(LOCK_GAP)
@@ -442,8 +446,7 @@ class Session:
         span = self.spans[self.ended] if stage == WITHIN and self.ended < len(self.spans) else None
         away = _is_away(error)
         rolled_back = self._abandon(migration)
-        if error.sqlstate == SYNTAX_ERROR and stage == WITHIN and not self.ended and not rolled_back:
-            # The server could not even read it.
+        if _is_unread(error) and stage == WITHIN and not self.ended and not rolled_back:
             self.connection.execute(self.sql("DELETE FROM {ledger} WHERE version = %s"), (migration.version,))
             rolled_back = True
         diag = error.diag
@@ -487,6 +490,7 @@ class Session:
                 "column": column,
                 "sqlstate": error.sqlstate,
                 "message": said,
+                "notices": self.notes,
                 **evidence,
             },
         )
@@ -505,6 +509,17 @@ def _is_away(error: psycopg.Error) -> bool:
     import psycopg
 
     return isinstance(error, psycopg.OperationalError) and (not error.sqlstate or error.sqlstate[:4] == "57P0")
+
+
+def _is_unread(error: psycopg.Error) -> bool:
+    """Tell whether the server's parser refused what was sent, so that nothing of it has run.
+
+    A procedure that has committed something raises the same error from within, but there it has a context.
+    """
+    diag = error.diag
+    return bool(
+        error.sqlstate == SYNTAX_ERROR and diag.statement_position and not diag.context and not diag.internal_query
+    )
 
 
 def _second(moment: datetime) -> str:
@@ -555,6 +570,7 @@ def run(options: Options, context: Context) -> Result:
     import psycopg
 
     begun = time.monotonic()
+    _demand_options(options)
     _partitions.parse_today(options["today"])
     files = options["files"] if options["files"] is not None else read_directory(options["directory"])
     migrations = parse(files)
@@ -673,17 +689,24 @@ def _migrate(
 
 def _fresh(connection: psycopg.Connection[Any], options: Options) -> bytes:
     """Return the SQL after which a session is as a new one, with this run's limits."""
-    for option in ("statement_timeout", "table_lock_timeout"):
-        if options[option] < 0:
-            raise PhaseError("%s is %g: give seconds, or 0 for no limit." % (option, options[option]))
-    limits = {
-        name: int(options[option] * 1000)
-        for name, option in (("statement", "statement_timeout"), ("lock", "table_lock_timeout"))
-    }
-    text = _FRESH_SESSION.format(**limits)
+    limits = {"statement": options["statement_timeout"], "lock": options["table_lock_timeout"]}
+    # Rounded up: a limit of next to nothing is none to PostgreSQL when it becomes 0.
+    text = _FRESH_SESSION.format(**{name: math.ceil(seconds * 1000) for name, seconds in limits.items()})
     if connection.info.server_version >= _NOTICES_DEATH_FROM:
         text += _NOTICE_DEATH
     return text.encode()
+
+
+def _demand_options(options: Options) -> None:
+    """Refuse what would be another thing than it looks like, before anything is connected to.
+
+    :raises PhaseError: a limit is no number of seconds, or the ledger would lie where suites drop everything.
+    """
+    for option in ("statement_timeout", "table_lock_timeout", "lock_timeout"):
+        if not 0 <= options[option] <= MOST_SECONDS:  # nan is not, either
+            raise PhaseError("%s is %g: give seconds up to %d, or 0." % (option, options[option], MOST_SECONDS))
+    if options["ledger_schema"] == "public":
+        raise PhaseError("ledger_schema is public, which suites drop: name a schema that nothing else uses.")
 
 
 def _ensure_partitions(

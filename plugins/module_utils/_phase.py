@@ -137,7 +137,10 @@ def run_module(phase: Phase) -> None:
 
     from ansible.module_utils.basic import AnsibleModule
 
-    module = AnsibleModule(argument_spec=phase.argument_spec, supports_check_mode=True, **phase.constraints)
+    # no_log here keeps the call out of the target's system log: options may be whole files.
+    module = AnsibleModule(
+        argument_spec=phase.argument_spec, supports_check_mode=True, no_log=True, **phase.constraints
+    )
     context = Context(check=module.check_mode, diff=module._diff)
     result = execute(phase, module.params, context, sys.executable)
     if result.pop("failed", False):

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import os
 import re
@@ -57,6 +58,8 @@ def read_directory(directory: str) -> List[Dict[str, Any]]:
         raise PhaseError("migrations_dir is %s, which cannot be read: %s." % (directory, error.strerror)) from error
     files = []
     for entry in entries:
+        if not entry.name.isprintable():
+            raise PhaseError("%r in migrations_dir has a name that cannot be shown: rename it." % entry.name)
         if not entry.name.lower().endswith(".sql") or entry.name.startswith(".") or entry.is_dir():
             continue
         if not entry.name.endswith(".sql"):
@@ -79,7 +82,7 @@ def _read_file(entry: os.DirEntry[str]) -> str:
             content = stream.read()
     except OSError as error:
         raise PhaseError("%s in migrations_dir cannot be read: %s." % (entry.name, error.strerror)) from error
-    if not content:
+    if not content.lstrip(codecs.BOM_UTF8).strip():
         raise PhaseError(
             "%s in migrations_dir is empty, as a copy is that was broken off: copy it again, or remove it." % entry.name
         )
@@ -228,6 +231,12 @@ def split(migration: Migration) -> Migration:
     try:
         from pglast import parser
     except ImportError:
+        if not migration.transactional:
+            raise PhaseError(
+                "%s in migrations_dir says `-- +goose NO TRANSACTION`, and to run it statement by statement takes "
+                "pglast: install that (pip install pglast) where the files are read, which is the controller unless "
+                "remote_src is set." % migration.name
+            ) from None
         return migration
     try:
         spans = parser.split(migration.sql, only_slices=True)

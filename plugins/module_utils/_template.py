@@ -81,9 +81,19 @@ SELECT format('ALTER %%s SET %%s TO %%s',
               split_part(entry, '=', 1),
               CASE WHEN split_part(entry, '=', 1) IN ('search_path', 'session_preload_libraries',
                                                       'local_preload_libraries', 'temp_tablespaces')
-                   THEN substr(entry, strpos(entry, '=') + 1)
+                   THEN regexp_replace(substr(entry, strpos(entry, '=') + 1), '(^|, )""(?=,|$)', '\\1''''', 'g')
                    ELSE quote_literal(substr(entry, strpos(entry, '=') + 1)) END)
   FROM source JOIN pg_db_role_setting ON setdatabase = oid, unnest(setconfig) entry
+"""
+
+
+#: Encoding and locale of a database that has not those of what the server copies by default.
+_OTHER_LOCALE = """
+SELECT pg_encoding_to_char(own.encoding), own.datcollate, own.datctype
+  FROM pg_database own, pg_database common
+ WHERE own.datname = %s AND common.datname = 'template1'
+   AND (own.encoding, own.datcollate, own.datctype) IS DISTINCT FROM
+       (common.encoding, common.datcollate, common.datctype)
 """
 
 
@@ -115,8 +125,13 @@ def names(database: str) -> Names:
 
 
 def ledger_digest(ledger: Sequence[LedgerRow]) -> str:
-    """Return what two databases have in common exactly when the same files were applied to them."""
-    return digest([[row.version, row.name, row.checksum] for row in ledger])
+    """Return what two databases have in common exactly when the same files were applied to them, and goose knows."""
+    return digest([[[row.version, row.name, row.checksum] for row in ledger], _known_to_goose(ledger)])
+
+
+def _known_to_goose(ledger: Sequence[LedgerRow]) -> bool:
+    """Tell whether goose's own table has any of it, and so must be there after a reset, too."""
+    return any(row.goose for row in ledger)
 
 
 @dataclass(frozen=True)
@@ -226,19 +241,28 @@ class _Server:
     def create(self, source: Optional[str], owner: str) -> None:
         """Make the new database.
 
+        A copy of the server's own template has the server's encoding and locale; where the service's database has
+        others, it was made from template0, and so is this.
+
         Of PostgreSQL's two ways to copy, the default since 15 takes half the time of the other for a database of this
         size, because it needs no checkpoint.
 
         :param source: what to copy; what the server copies by default when None.
         :raises psycopg.Error: the server refused; somebody who is in ``source`` is such a case.
         """
-        copied = "" if source is None else "TEMPLATE {} "
+        copied, values = "" if source is None else "TEMPLATE {} ", {}
+        if source is None:
+            row = self.connection.execute(_OTHER_LOCALE, (self.named.database,)).fetchone()
+            if row:
+                copied = "TEMPLATE template0 ENCODING {encoding} LC_COLLATE {collate} LC_CTYPE {ctype} "
+                values = dict(zip(("encoding", "collate", "ctype"), row))
         self.do(
             "CREATE DATABASE {} WITH " + copied + "OWNER {} CONNECTION LIMIT {mark}",
             self.named.new,
             *([] if source is None else [source]),
             owner,
             mark=MARK,
+            **values,
         )
 
     def inherit(self, source: str) -> None:
@@ -277,7 +301,7 @@ class _Server:
     def take_place(
         self, name: str, found: Optional[Found], attributes: str, limit: int, comment: Optional[str]
     ) -> None:
-        """Let the new database be ``name``, in one transaction.
+        """Let the new database be ``name``, in one transaction; what had the name has the old one's then.
 
         :param found: what has this name now; None when nothing has.
         :param attributes: further ones, in PostgreSQL's words.
@@ -294,8 +318,6 @@ class _Server:
             self.do("ALTER DATABASE {} RENAME TO {}", self.named.new, name)
             self.do("ALTER DATABASE {} WITH " + attributes + " CONNECTION LIMIT {limit}", name, limit=limit)
             self.do("COMMENT ON DATABASE {} IS {comment}", name, comment=comment)
-        if found:
-            self.drop(self.named.old)
 
 
 def _keep(server: _Server, options: Options, context: Context) -> Result:
@@ -326,13 +348,18 @@ def _keep(server: _Server, options: Options, context: Context) -> Result:
     owner = found[named.database].owner
     base = named.template if kept and behind(ledger, kept.ledger) else None
     try:
-        how = "copied" if options["fresh"] and _copy(server, owner) else _migrate(server, options, owner, base, wanted)
+        if options["fresh"] and _copy(server, owner):
+            how = "copied"
+        else:
+            goose = options["goose_table"] or _known_to_goose(ledger)
+            how = _migrate(server, {**options, "goose_table": goose}, owner, base, wanted)
         server.inherit(named.database)
-    except (psycopg.errors.InsufficientPrivilege, PhaseError) as error:
-        # The database itself is good; what is missing is a convenience.
+    except (psycopg.Error, PhaseError) as error:
+        # The database itself is good; what is missing is a convenience. A server that is gone refuses the next line.
         server.drop(named.new)
         return {**result, "kept": False, "notes": [_why_none(error, options)]}
     server.take_place(named.template, kept, "IS_TEMPLATE true ALLOW_CONNECTIONS false", MARK, comment=_COMMENT % wanted)
+    server.drop(named.old)
     return {**result, "changed": True, "how": how}
 
 
@@ -359,7 +386,10 @@ def _migrate(server: _Server, options: Options, owner: str, base: Optional[str],
     server.create(base, owner)
     _migrations.run({**options, "postgres_database": new}, Context())
     if ledger_digest(server.ledger(new)) != wanted:
-        raise PhaseError("the migrations that are there are not those of %s." % server.named.database)
+        raise PhaseError(
+            "the files that are there do not make what %s has: some of its migrations are gone from migrations_dir."
+            % server.named.database
+        )
     return "migrated"
 
 
@@ -403,6 +433,8 @@ def _restore(server: _Server, options: Options, context: Context) -> Result:
     with server.ended_sessions(named.database):
         limit, comment = (lost.limit, lost.comment) if lost else (-1, None)
         server.take_place(named.database, lost, "ALLOW_CONNECTIONS true", limit, comment)
+    # Not before: as long as it takes, sessions of that name are ended, and from here on they are the new database's.
+    server.drop(named.old)
     return result
 
 
@@ -411,10 +443,10 @@ def _why_none(error: Exception, options: Options) -> str:
     none = "No template is kept, and playbooks/reset.yml cannot be used: "
     if isinstance(error, PhaseError):
         return none + "%s To have one, %s." % (error.message.splitlines()[0], _RESET)
-    return none + "user %s may not copy databases (%s); let it (CREATEDB), or set migrations_template to false." % (
-        options["postgres_user"],
-        _said(error),
-    )
+    what = "let user %s do that" % options["postgres_user"]
+    if "create database" in _said(error):
+        what = "let user %s create databases (CREATEDB)" % options["postgres_user"]
+    return none + "PostgreSQL says: %s; %s, or set migrations_template to false." % (_said(error), what)
 
 
 def _said(error: Exception) -> str:

@@ -37,7 +37,7 @@ options:
   directory:
     description:
       - Directory of the migrations that were applied to the database, required with O(state=kept).
-      - A relative path is relative to the playbook's directory; with O(remote_src=true) it must be absolute.
+      - A relative path counts from where C(ansible-playbook) runs; with O(remote_src=true) it must be absolute.
     type: path
   remote_src:
     description: Look for O(directory) on the target instead of on the controller.
@@ -70,7 +70,7 @@ options:
     type: str
     default: kubernaut_integration
   lock_timeout:
-    description: Seconds to wait for another run that keeps or restores a database of the same server, or migrates this.
+    description: Seconds to wait for another run that keeps or restores a database of the same server.
     type: float
     default: 30.0
   ensure_partitions:
@@ -89,7 +89,6 @@ options:
     default: ''
 extends_documentation_fragment:
   - kubernaut.integration.postgres
-  - kubernaut.integration.migrations
   - kubernaut.integration.migrations
   - kubernaut.integration.attributes
 attributes:

@@ -29,7 +29,7 @@ options:
   directory:
     description:
       - Directory of the migrations. Directories in it are ignored, and so are files whose names begin with a dot.
-      - A relative path is relative to the playbook's directory; with O(remote_src=true) it must be absolute.
+      - A relative path counts from where C(ansible-playbook) runs; with O(remote_src=true) it must be absolute.
     type: path
     required: true
   remote_src:

@@ -492,9 +492,14 @@ def test_who_holds_a_partitioned_table_is_no_fault_of_its_partitions(db: Databas
     assert db.migrate(ensure_partitions=["audit_events"])["changed"]
 
 
-def test_limits_are_no_negative_numbers(db: Database) -> None:
+def test_limits_are_numbers_of_seconds(db: Database) -> None:
     db.write(_001_a="CREATE TABLE a ();")
     assert "statement_timeout is -1" in db.refused(statement_timeout=-1.0).message
+    for number in (float("nan"), float("inf"), 1e9):
+        assert "table_lock_timeout is" in db.refused(table_lock_timeout=number).message
+    db.write(_002_b="SELECT pg_sleep(1);")
+    # Next to nothing is no limit of 0, which would be none.
+    assert db.refused(statement_timeout=0.0001).cause == "migration-timeout"
 
 
 def test_what_the_server_says_is_bounded(db: Database) -> None:
@@ -555,6 +560,48 @@ def test_what_could_not_even_be_read_left_nothing_behind(db: Database) -> None:
     assert db.info()["ledger"] == []
     db.write(_001_a="-- +goose Up\n-- +goose NO TRANSACTION\nCREATE TABLE a (i int);\nCREATE TABLE b ();")
     assert applied(db.migrate()) == [1]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "-- +goose Up\n-- +goose NO TRANSACTION\nDO $$ BEGIN CREATE TABLE a (i int); INSERT INTO a VALUES (1); COMMIT;"
+        " EXECUTE 'CREATE TABEL b ()'; END $$;",
+        "-- +goose Up\n-- +goose NO TRANSACTION\nCALL committing();",
+    ],
+)
+def test_a_syntax_error_behind_a_commit_leaves_the_file_dirty(db: Database, text: str) -> None:
+    """It was taken for one that the server's parser found, so the corrected file did everything once more."""
+    db.write(
+        _001_p="CREATE PROCEDURE committing() LANGUAGE plpgsql AS $$ BEGIN CREATE TABLE a (i int); COMMIT;"
+        " RAISE syntax_error; END $$;",
+        _002_x=text,
+    )
+    with pytest.raises(PhaseError) as failure:
+        db.migrate()
+    assert failure.value.result["changed"]
+    with pytest.raises(PhaseError) as failure:
+        db.migrate()
+    assert failure.value.cause == "migration-dirty"
+
+
+def test_cursors_and_sequences_are_not_the_next_files(db: Database) -> None:
+    hold = "CREATE SEQUENCE IF NOT EXISTS s; SELECT nextval('s'); DECLARE c CURSOR WITH HOLD FOR SELECT 1;"
+    db.write(_001_a=hold, _002_b=hold + " LISTEN x;")
+    assert len(db.migrate()["applied"]) == 2
+
+
+def test_what_the_server_said_before_a_failure_is_returned(db: Database) -> None:
+    db.write(_001_a="DO $$ BEGIN RAISE WARNING 'mind the step'; END $$;\nSELECT 1 / 0;")
+    with pytest.raises(PhaseError) as failure:
+        db.migrate()
+    assert [note["message"] for note in failure.value.result["failure"]["notices"]] == ["mind the step"]
+
+
+def test_a_ledger_where_suites_drop_everything_is_refused(db: Database) -> None:
+    db.write(_001_a="SELECT 1;")
+    with pytest.raises(PhaseError, match="ledger_schema is public"):
+        db.migrate(ledger_schema="public")
 
 
 def test_a_ledger_of_before_is_continued(db: Database) -> None:

@@ -10,6 +10,7 @@ import random
 import re
 import signal
 import threading
+import time
 import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
@@ -108,6 +109,63 @@ def test_keep_and_restore(db: Reset) -> None:
         assert db.info()["ledger"] == ledger
         assert not db.migrate()["changed"]
         assert not db.template("kept")["changed"]
+
+
+def test_who_is_in_the_new_database_stays_there(db: Reset, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A DataStorage that had reconnected was thrown out again and again while the old database was dropped."""
+    db.begin()
+    real, told = _template._Server.drop, []
+
+    def slow(self: Any, name: str) -> None:
+        if name == db.named.old:
+            with connection(db.name) as newcomer:
+                time.sleep(0.2)
+                told.append(newcomer.execute("SELECT count(*) FROM a").fetchone())
+        real(self, name)
+
+    monkeypatch.setattr(_template._Server, "drop", slow)
+    db.template("restored")
+    assert told == [(1,)]
+    assert db.others() == {"_template"}
+
+
+def test_what_goose_knows_is_known_after_a_reset(db: Reset) -> None:
+    db.begin()
+    db.ask("CREATE TABLE goose_db_version (id serial, version_id bigint, is_applied boolean, tstamp timestamp)")
+    db.ask("INSERT INTO goose_db_version (version_id, is_applied) VALUES (0, true), (1, true)")
+    db.migrate()  # which notices
+    assert [row["goose"] for row in db.info()["ledger"]] == [True]
+    assert db.template("kept")["changed"]
+    db.template("restored")
+    assert [row[0] for row in db.ask("SELECT version_id FROM goose_db_version ORDER BY id")] == [0, 1]
+    assert [row["goose"] for row in db.info()["ledger"]] == [True]
+
+
+@pytest.mark.parametrize("path", ["''", "'', public", '"a b", public', "public"])
+def test_a_search_path_of_the_databases_own_is_kept(db: Reset, path: str) -> None:
+    with connection("postgres") as admin:
+        admin.execute(f"ALTER DATABASE {db.name} SET search_path TO {path}".encode())
+    db.write(_001_a="CREATE TABLE public.a (i int);")
+    db.migrate()
+    before = db.ask("SHOW search_path")
+    kept = db.template("kept", fresh=True)
+    assert (kept["kept"], kept["notes"]) == (True, [])
+    db.template("restored")
+    assert db.ask("SHOW search_path") == before
+
+
+def test_a_database_of_another_locale_keeps_it(db: Reset) -> None:
+    with connection("postgres") as admin:
+        drop(admin, db.name)
+        admin.execute(
+            f"CREATE DATABASE {db.name} TEMPLATE template0 ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C'".encode()
+        )
+    db.write(_001_a="CREATE TABLE a (i int);")
+    db.migrate()
+    assert db.template("kept")["how"] == "migrated"
+    db.template("restored")
+    look = "SELECT pg_encoding_to_char(encoding), datcollate FROM pg_database WHERE datname = current_database()"
+    assert db.ask(look) == [("LATIN1", "C")]
 
 
 def test_nobody_gets_into_a_template_or_drops_it(db: Reset) -> None:
@@ -277,8 +335,8 @@ def test_a_user_who_may_not_create_databases_is_told_so(db: Reset, clerk: dict[s
     kept = db.template("kept", fresh=True, **clerk)
     assert (kept["changed"], kept["kept"]) == (False, False)
     assert re.match(
-        r"No template is kept, .*: user clerk_\w+ may not copy databases \(permission denied to create database\);"
-        r" let it \(CREATEDB\), or set migrations_template to false\.",
+        r"No template is kept, .*: PostgreSQL says: permission denied to create database; let user clerk_\w+ create"
+        r" databases \(CREATEDB\), or set migrations_template to false\.",
         kept["notes"][0],
     ), kept["notes"]
     db.named_refusal("restored", "template-missing", **clerk)

@@ -295,6 +295,13 @@ def test_without_the_parser_a_file_is_one_text(monkeypatch: pytest.MonkeyPatch) 
     assert migration.transactional
 
 
+def test_without_the_parser_no_file_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pglast", None)
+    (cut,) = _sql_files.parse([{"name": "1_a.sql", "text": "-- +goose NO TRANSACTION\n-- +goose Up\nVACUUM;"}])
+    with pytest.raises(PhaseError, match="takes pglast"):
+        _sql_files.split(cut)
+
+
 def test_files_travel_to_a_target_without_a_parser(monkeypatch: pytest.MonkeyPatch) -> None:
     text = "\ufeff-- +goose Up\r\nSELECT 'é';\r\nVACUUM;\r\n-- +goose Down\r\nDROP TABLE t;"
     files = _sql_files.split_files([{"name": "1_a.sql", "text": text}])
