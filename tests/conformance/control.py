@@ -282,7 +282,8 @@ class Beside:
             call(*argv)
             yield Started(self._podman, name, self._api_port())
         finally:
-            call(self._podman, "rm", "--force", "--volumes", "--time=0", name, check=False)
+            # A name that does not exist is no fault to rm.
+            call(self._podman, "rm", "--force", "--ignore", "--volumes", "--time=0", name)
 
     def _own_environment(self) -> dict[str, str]:
         image = json.loads(call(self._podman, "image", "inspect", self._model["Image"]))[0]
