@@ -25,7 +25,7 @@ from starlette.routing import Route
 from reference_datastorage import limits
 from reference_datastorage.__main__ import _listen
 from reference_datastorage.events import parse_json
-from reference_datastorage.limits import BodyLimit, Budget, nested_too_deeply, weigh
+from reference_datastorage.limits import Budget, RequestLimits, nested_too_deeply, weigh
 from reference_datastorage.problems import ProblemError, respond
 
 #: Documents that are dense in their own way -> part that is repeated.
@@ -159,6 +159,12 @@ async def endless(_request: Request) -> Response:
     return Response(b"x" * (64 * limits.MIB))
 
 
+async def page(_request: Request) -> Response:
+    await limits.room_for_page(limits.MAX_DECODED)
+    await asyncio.sleep(0.2)
+    return JSONResponse({})
+
+
 class Server(uvicorn.Server):
     """The server with the service's limits and a small application, in a thread."""
 
@@ -171,13 +177,14 @@ class Server(uvicorn.Server):
                 Route("/echo", echo, methods=["POST", "GET"]),
                 Route("/unread", unread, methods=["POST"]),
                 Route("/endless", endless),
+                Route("/page", page),
             ],
             exception_handlers={ProblemError: refuse},
         )
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
         settings = limits.settings(READ_TIMEOUT, WRITE_TIMEOUT)
-        app = BodyLimit(self.app, read_timeout=READ_TIMEOUT)
+        app = RequestLimits(self.app, read_timeout=READ_TIMEOUT)
         super().__init__(uvicorn.Config(app, loop="asyncio", ws="none", lifespan="off", log_config=None, **settings))
 
     @contextlib.contextmanager
@@ -335,6 +342,9 @@ def test_who_does_not_read_the_answer_is_cut_off(server: Server) -> None:
     with server.connect() as client:
         client.sendall(b"GET /endless HTTP/1.1\r\nhost: x\r\n\r\n")
         assert soon(lambda: server.connections() == 1)
+        time.sleep(0.1)
+        (protocol,) = server.server_state.connections
+        assert protocol.transport.get_write_buffer_size() < 4 * limits.SMALL
         begin = time.monotonic()
         assert soon(lambda: server.connections() == 0)
         assert WRITE_TIMEOUT / 2 < time.monotonic() - begin < 5 * WRITE_TIMEOUT
@@ -373,6 +383,29 @@ def test_many_large_bodies_wait_for_room(server: Server, monkeypatch: Any) -> No
     for thread in threads:
         thread.join(10)
     assert answers == [200] * 4
+
+
+def test_pages_that_take_all_the_memory_are_answered_one_after_the_other(server: Server) -> None:
+    ends: list[float] = []
+
+    def get() -> None:
+        with server.connect() as client:
+            client.sendall(b"GET /page HTTP/1.1\r\nhost: x\r\n\r\n")
+            assert answer(client)[0] == 200
+            ends.append(time.monotonic())
+
+    threads = [threading.Thread(target=get) for _number in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert len(ends) == 3
+    assert max(ends) - min(ends) > 0.35
+
+
+def test_a_large_answer_arrives_as_it_was(client: socket.socket) -> None:
+    client.sendall(b"GET /endless HTTP/1.1\r\nhost: x\r\n\r\n")
+    assert answer(client) == (200, "x" * (64 * limits.MIB))
 
 
 def test_who_finds_no_room_in_time_is_told_that_it_is_the_service(server: Server, monkeypatch: Any) -> None:

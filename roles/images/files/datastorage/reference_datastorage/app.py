@@ -24,7 +24,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from reference_datastorage.dlq import DlqError
 from reference_datastorage.events import Event, EventQuery, parse_batch, parse_event, parse_json, parse_query
 from reference_datastorage.gotime import format_rfc3339
-from reference_datastorage.limits import BodyLimit
+from reference_datastorage.limits import RequestLimits
 from reference_datastorage.log import Logger
 from reference_datastorage.problems import ProblemError, database_problem, respond, validation_problem
 from reference_datastorage.store import Page, PageTooLargeError, StoreError
@@ -123,7 +123,7 @@ class Service:
                     expose_headers=["Link", "X-Request-Id"],
                     max_age=300,
                 ),
-                Middleware(BodyLimit, read_timeout=self._read_timeout),
+                Middleware(RequestLimits, read_timeout=self._read_timeout),
             ],
             exception_handlers={ProblemError: self._refuse, HTTPException: _no_route, Exception: respond},
         )

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextvars import ContextVar
 from typing import Any
 
 import h11
@@ -81,16 +82,18 @@ class Budget:
                 self._changed.notify_all()
 
 
-class BodyLimit:
-    """ASGI middleware that hands over a request's body as one piece, within the limits and in time.
+class RequestLimits:
+    """ASGI middleware that bounds what a request and its answer take.
 
-    It reads only once the application asks, and raises the ProblemError there: such a refusal is one like any other.
+    A body is handed over as one piece, within the limits and in time. It is read only once the application asks, and
+    the ProblemError is raised there: such a refusal is one like any other. A large answer is sent in pieces, so that it
+    waits for its reader here, while its share of memory is held, and not in the server's buffer.
     """
 
     def __init__(self, app: ASGIApp, read_timeout: float) -> None:
         """Wrap ``app``; a body may take ``read_timeout`` seconds to arrive, and as long again to find room."""
         self._app, self._read_timeout = app, read_timeout
-        self._buffered, self._decoded = Budget(MAX_BUFFERED), Budget(MAX_DECODED)
+        self._buffered, self._decoded, self._pages = Budget(MAX_BUFFERED), Budget(MAX_DECODED), Budget(MAX_DECODED)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request, and give its share back in the end."""
@@ -104,7 +107,18 @@ class BodyLimit:
                 read = True
                 return await self._read(scope, receive, shares)
 
-            await self._app(scope, bounded, send)
+            async def in_pieces(message: Message) -> None:
+                body, sent = message.get("body", b""), 0
+                while len(body) - sent > SMALL:
+                    await send({**message, "body": body[sent : sent + SMALL], "more_body": True})
+                    sent += SMALL
+                await send({**message, "body": body[sent:]} if sent else message)
+
+            async def page(size: int) -> None:
+                await self._find_room(self._pages, size, shares)
+
+            _page.set(page)
+            await self._app(scope, bounded, in_pieces)
 
     async def _read(self, scope: Scope, receive: Receive, shares: contextlib.AsyncExitStack) -> Message:
         expected = _declared_length(scope)
@@ -148,6 +162,17 @@ class BodyLimit:
         except TimeoutError:
             detail = "other large requests take all the memory that there is for them"
             raise ProblemError(503, "service-busy", "Service Busy", detail) from None
+
+
+#: Finds room for the page that the current request asks for; set for each request.
+_page: ContextVar[Callable[[int], Awaitable[None]] | None] = ContextVar("page", default=None)
+
+
+async def room_for_page(size: int) -> None:
+    """Hold the memory of a page, at most all there is for pages, until the current request has been answered."""
+    find = _page.get()
+    if find is not None:
+        await find(size)
 
 
 def _declared_length(scope: Scope) -> int | None:

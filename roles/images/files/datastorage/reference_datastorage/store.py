@@ -27,7 +27,7 @@ from psycopg.rows import dict_row
 from reference_datastorage.config import Database
 from reference_datastorage.events import RETENTION_DAYS, Event, EventQuery
 from reference_datastorage.gotime import format_rfc3339_nano
-from reference_datastorage.limits import COPIES, COPIES_OF_ASCII, MAX_DECODED, MIB, TOKEN_BYTES, TOKENS, Budget
+from reference_datastorage.limits import COPIES, COPIES_OF_ASCII, MAX_DECODED, MIB, TOKEN_BYTES, TOKENS, room_for_page
 
 MAX_CONNECTIONS = 25
 MAX_IDLE_CONNECTIONS = 5
@@ -158,7 +158,6 @@ class Store:
         self._database = database
         self._slots = asyncio.Semaphore(MAX_CONNECTIONS)
         self._idle: deque[_Pooled] = deque()
-        self._pages = Budget(MAX_DECODED)
 
     async def ping(self, timeout: float = HEALTH_TIMEOUT) -> None:
         """Ask the server for a sign of life within ``timeout`` seconds. Raises StoreError."""
@@ -186,7 +185,7 @@ class Store:
             return await cursor.fetchone() is not None
 
     async def query(self, query: EventQuery) -> Page:
-        """Return the newest matching events first. Raises StoreError."""
+        """Return the newest matching events first. Raises StoreError; PageTooLargeError for too many large ones."""
         conditions = [f"{column} = %s" for column in query.equals]
         parameters: list[object] = list(query.equals.values())
         for moment, operator in ((query.since, ">="), (query.until, "<=")):
@@ -204,24 +203,17 @@ class Store:
             parameters += [query.limit, query.offset]
             weighed = await connection.execute(f"{_WEIGH} {where} {order}) AS page".encode(), parameters)
             events, weight = _weighed(await weighed.fetchone())
-            async with self._room_for(events, weight):
-                found = await connection.execute(f"{_SELECT} {where} {order}".encode(), parameters)
-                rows = [_render(row) for row in await found.fetchall()]
-            if weight > MIB:
-                await connection.close()
-        return Page(rows, int(str(total["total"])) if total else 0)
-
-    @contextlib.asynccontextmanager
-    async def _room_for(self, events: int, size: int) -> AsyncIterator[None]:
-        """Hold the memory that a page will take. Raises PageTooLargeError; but a single event can always be read."""
-        if size > MAX_DECODED and events > 1:
+        if weight > MAX_DECODED and events > 1:  # a single event can always be read
             raise PageTooLargeError(
                 f"the page of {events} events would take more than {MAX_DECODED} bytes of memory: set a lower limit"
             )
-        async with contextlib.AsyncExitStack() as shares:
-            async with asyncio.timeout(QUERY_TIMEOUT):
-                await shares.enter_async_context(self._pages.hold(size))
-            yield
+        await room_for_page(weight)
+        async with self._connection(QUERY_TIMEOUT) as connection:
+            found = await connection.execute(f"{_SELECT} {where} {order}".encode(), parameters)
+            rows = [_render(row) for row in await found.fetchall()]
+            if weight > MIB:
+                await connection.close()
+        return Page(rows, int(str(total["total"])) if total else 0)
 
     async def close(self) -> None:
         """Close the idle connections."""
