@@ -38,8 +38,9 @@ BATCH = f"{EVENTS}/batch"
 STREAM = "audit:dlq:events"
 #: Requests of each kind.
 EXAMPLES = 60
-#: Bytes that the process may take in the end; it begins with 50 to 60 MiB.
+#: Bytes that the process may take after the small requests, with 50 to 60 MiB at first, and after the largest.
 LARGEST = 128 * 1024 * 1024
+MOST = 320 * 1024 * 1024
 FUZZ = settings(
     max_examples=EXAMPLES,
     deadline=None,
@@ -365,3 +366,19 @@ def test_the_service_is_what_it_was(service: Service) -> None:
     assert time.monotonic() - begin < 0.5  # an answer that waits for an acknowledgement takes 40 ms each
     assert service.memory < LARGEST
     assert "Traceback" not in service.log.read_text()
+
+
+def test_events_as_large_as_they_may_be(service: Service) -> None:
+    """One can always be read back, and a page of several is refused before it is in memory."""
+    wide = "\U0001f600" + "x" * 10_000_000
+    for _number in range(2):
+        body = json.dumps(event(correlation_id="large", event_data={"text": wide}), ensure_ascii=False).encode()
+        assert service.post(EVENTS, body).status_code == 201
+    one = service.client.get(EVENTS, params={"correlation_id": "large", "limit": 1})
+    assert one.json()["data"][0]["event_data"] == {"text": wide}
+    both = service.client.get(EVENTS, params={"correlation_id": "large", "limit": 2})
+    assert (both.status_code, both.json()["type"]) == (413, "https://kubernaut.ai/problems/response-too-large")
+    dense = json.dumps(event(event_data={"list": [[]] * 2_000_000})).encode()
+    assert service.post(EVENTS, dense).status_code == 413
+    assert service.client.get("/health").status_code == 200
+    assert service.memory < MOST
