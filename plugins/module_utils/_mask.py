@@ -11,7 +11,8 @@ from __future__ import annotations
 import base64
 import json
 import re
-from typing import Any, Dict, Iterable, Iterator, List, Mapping
+from contextlib import suppress
+from typing import Any, Dict, Iterable, Iterator, List, Mapping, Pattern, Tuple
 from urllib.parse import quote
 
 from ansible_collections.kubernaut.integration.plugins.module_utils._files import MASK
@@ -21,14 +22,28 @@ SHORT = 3
 
 #: ``NAME=value`` as in an environment or behind ``--env``, but not the name of a file that holds the secret.
 _VARIABLE = re.compile(
-    r"^((?:--env=|-e)?\w*(?:PASSWORD|PASSWD|SECRET|TOKEN|KEY)\w*(?<!_FILE)=).+", re.IGNORECASE | re.DOTALL
+    r"^((?:--env=|-e)?\w*(?:(?:PASSWORD|PASSWD|SECRET|TOKEN|KEY)\w*(?<!_FILE)|AUTH)=).+", re.IGNORECASE | re.DOTALL
 )
-#: A line of a file whose name speaks of a secret, but not of where to find one (passwordKey, secretsFile, *_FILE).
-_LINE = re.compile(
-    r"^(?P<name>[ \t]*[\"']?[\w.-]*(?:pass|secret|token|auth)[\w.-]*(?<!Key)(?<!File)[\"']?(?:[ \t]*[:=]|[ \t])[ \t]*)"
-    r"(?P<value>(?![\"']{2}[ \t]*$)\S.*)$",  # an empty one is no secret
+#: Where the value begins of a name that speaks of a secret, but not of where to find one (passwordKey, secretsFile,
+#: *_FILE): in YAML, JSON, ``name value`` or ``name=value``, in a line of its own or in a mapping on one line.
+_ENTRY = re.compile(
+    r"""(?P<lead>^[ \t]*(?:(?:-|export)[ \t]+)*|[{,][ \t]*)(?P<quote>["']?)"""
+    r"""(?:[\w.-]*(?:pass|secret|token|authorization)[\w.-]*(?<!Key)(?<!File)|[\w.-]*(?:auth|(?:api|hmac)[_-]?key))"""
+    r"""(?P=quote)(?P<mark>[ \t]*[:=][ \t]*|[ \t]+)""",
     re.IGNORECASE | re.MULTILINE,
 )
+_QUOTED = re.compile(r"""\"(?:[^"\\]|\\.)*"|'(?:[^']|'')*'""", re.DOTALL)
+_IN_FLOW = re.compile(r"[^,}\]\n]*")
+_REST = re.compile(r".*")
+_NEXT = re.compile(r"\n(?P<indent>[ \t]*)(?P<text>.*)")
+#: What YAML has in front of a value, how it begins one of several lines, a comment, and how a mapping's line begins.
+_PROPERTIES = re.compile(r"(?:[!&]\S*[ \t]+)+")
+_BLOCK = re.compile(r"[|>][-+0-9]*")
+_COMMENT = re.compile(r"(?:^|[ \t]+)#.*$")
+_KEY = re.compile(r"[^\s#\"']+[ \t]*:(?:\s|$)")
+_ITEM = re.compile(r"(?:-[ \t]+)*")
+#: Switches and nothing are no secrets: to mask ``false`` would mask it everywhere.
+_NO_SECRET = re.compile(r"|true|false|yes|no|on|off|none|null|~", re.IGNORECASE)
 #: The password in an address: everything up to the last ``@``.
 _LOGIN = re.compile(r"(://[^\s/:@\"']*:)[^\s/\"']+(?=@)")
 
@@ -78,19 +93,86 @@ def _in_base64(secret: str) -> Iterator[str]:
             )
 
 
+def _values(text: str) -> Iterator[Tuple[int, int, List[str]]]:
+    """Yield where the values in a file begin and end whose names speak of a secret, and their lines in clear."""
+    entry = _ENTRY.search(text)
+    while entry:
+        begin = end = entry.end()
+        in_yaml, in_flow = ":" in entry["mark"], entry["lead"][:1] in ("{", ",")
+        quoted = _QUOTED.match(text, begin) if in_yaml else None
+        if quoted:
+            end = quoted.end()
+        elif in_yaml and in_flow:
+            end += _length(_IN_FLOW, text, begin)
+        else:
+            end += _length(_REST, text, begin)
+            end = _deeper(text, end, len(entry["lead"]), text[begin:end]) if in_yaml else end
+        value = text[begin:end].strip()
+        lines = _lines(value, in_yaml)
+        if lines:
+            begin = text.index(value, begin)
+            yield begin, begin + len(value), lines
+        entry = _ENTRY.search(text, end if lines else entry.end())
+
+
+def _length(pattern: Pattern[str], text: str, at: int) -> int:
+    """Return how long what a pattern finds at a place is."""
+    found = pattern.match(text, at)
+    return len(found[0]) if found else 0
+
+
+def _deeper(text: str, end: int, column: int, first: str) -> int:
+    """Return where a value in YAML ends: lines that stand deeper than its name go on with it.
+
+    :param end: end of the name's line; likewise ``column``, where the name begins.
+    :param first: the value in the name's line. Where there is none, what follows may be a mapping, which is no value.
+    """
+    begun = bool(_COMMENT.sub("", first))
+    for line in _NEXT.finditer(text, end):
+        if line["text"].strip():
+            if len(line["indent"]) <= column or (not begun and _KEY.match(line["text"])):
+                break
+            begun = True
+        end = line.end()
+    return end
+
+
+def _lines(value: str, in_yaml: bool) -> List[str]:
+    """Return the lines of a value without what belongs to the file's language; none where it is no secret."""
+    if in_yaml and _QUOTED.fullmatch(value):
+        if value[0] == '"':
+            with suppress(ValueError):
+                value = str(json.loads(value, strict=False))
+        else:
+            value = value[1:-1].replace("''", "'")
+    elif in_yaml:
+        first, newline, rest = value.partition("\n")
+        first = _PROPERTIES.sub("", _COMMENT.sub("", first), count=1)
+        value = ("" if _BLOCK.fullmatch(first) else first) + newline + rest
+    lines = [_ITEM.sub("", line.strip(), count=1).strip("\"'") for line in value.splitlines()]
+    return [line for line in lines if not _NO_SECRET.fullmatch(line)]
+
+
 def secrets_in(text: str) -> List[str]:
-    """Return the values in a file, in YAML or ``name value`` or ``name=value``, whose names speak of a secret."""
-    return [line["value"].strip().strip("\"'") for line in _LINE.finditer(text)]
+    """Return the values in a file, in YAML, JSON, ``name value`` or ``name=value``, whose names speak of a secret.
+
+    Of a value of several lines, each is one.
+    """
+    return [line for _begin, _end, lines in _values(text) for line in lines]
 
 
 def shown(text: str) -> str:
     """Return a file with those values masked."""
-    return _LINE.sub(r"\g<name>" + MASK, text)
+    parts, at = [], 0
+    for begin, end, _found in _values(text):
+        parts += [text[at:begin], MASK]
+        at = end
+    return "".join((*parts, text[at:]))
 
 
 def shown_settings(settings: Mapping[str, Any]) -> Dict[str, Any]:
     """Return settings by name with those values masked; an empty one is no secret."""
-    return {name: MASK if value and _LINE.match("%s=%s" % (name, value)) else value for name, value in settings.items()}
+    return {name: MASK if secrets_in("%s=%s" % (name, value)) else value for name, value in settings.items()}
 
 
 def shown_container(container: Mapping[str, Any]) -> Dict[str, Any]:

@@ -125,13 +125,77 @@ def test_values_are_masked_by_name_and_nothing_else_is() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("text", "found", "masked"),
+    [
+        # What switches something, or is nothing, is no secret: masking it would mask every `false` of the evidence.
+        ("auth: false", [], None),
+        ("auth: true # of the proxy", [], None),
+        ("token: null", [], None),
+        ("password: ~", [], None),
+        ("password:", [], None),
+        ("password: ''", [], None),
+        ("tls-auth-clients no", [], None),
+        ("authentication: scram-sha-256", [], None),
+        ("auth-method trust", [], None),
+        ("author: Ada", [], None),
+        ("auth: open.sesame", ["open.sesame"], "auth: ********"),
+        ("masterauth open.sesame", ["open.sesame"], "masterauth ********"),
+        ("Authorization: Bearer abcd", ["Bearer abcd"], "Authorization: ********"),
+        # Where a secret is.
+        ("passwordKey: password", [], None),
+        ("password_key: password", [], None),
+        ("tls-key-file /etc/tls.key", [], None),
+        ("apiKey: abcd", ["abcd"], "apiKey: ********"),
+        ("hmac_key=abcd", ["abcd"], "hmac_key=********"),
+        # Values of several lines.
+        ("password: |\n  one\n  two\nuser: me", ["one", "two"], "password: ********\nuser: me"),
+        ("password: >-\n  one\n\n  two\n", ["one", "two"], "password: ********\n"),
+        ("password: |2+ # as it was\n    one\n\nuser: me", ["one"], "password: ********\n\nuser: me"),
+        ("a:\n  token: |\n    one\n  user: me", ["one"], "a:\n  token: ********\n  user: me"),
+        ("- password: |\n    one\n  user: me", ["one"], "- password: ********\n  user: me"),
+        ("password: one\n  two\nuser: me", ["one", "two"], "password: ********\nuser: me"),
+        ("password:\n  one\nuser: me", ["one"], "password:\n  ********\nuser: me"),
+        ('password: "one\n  two" # so\nuser: me', ["one", "two"], "password: ******** # so\nuser: me"),
+        ("passwords:\n  - one\n  - 'two'\nuser: me", ["one", "two"], "passwords:\n  ********\nuser: me"),
+        ("password: !vault |\n  $ANSIBLE_VAULT;1.1\n  6162", ["$ANSIBLE_VAULT;1.1", "6162"], "password: ********"),
+        ("password: !open", ["!open"], "password: ********"),
+        # A mapping is no value, but may hold some.
+        ("secrets:\n  user: me\n  token: abcd", ["abcd"], "secrets:\n  user: me\n  token: ********"),
+        ("auth:\n  enabled: true\n", [], None),
+        # Mappings on one line, as JSON has them.
+        ('{"user": "me", "password": "a\\"b,}", "x": 1}', ['a"b,}'], '{"user": "me", "password": ********, "x": 1}'),
+        ("{password: one, user: me}", ["one"], "{password: ********, user: me}"),
+        ("{password: 'it''s', user: me}", ["it's"], "{password: ********, user: me}"),
+        ('{"password": "", "auth": false}', [], None),
+        # What is quoted badly is still no reason to show it.
+        ('password: "one\n  two\nuser: me', ["one", "two"], "password: ********\nuser: me"),
+        # Of other languages.
+        ("export PASSWORD='one two'", ["one two"], "export PASSWORD=********"),
+        ("requirepass one#two", ["one#two"], "requirepass ********"),
+        ("password: one#two # three", ["one#two"], "password: ********"),
+    ],
+)
+def test_values_are_found_in_every_way_of_writing_them(text: str, found: list[str], masked: str | None) -> None:
+    assert secrets_in(text) == found
+    assert shown(text) == (text if masked is None else masked)
+
+
 def test_settings_are_masked_by_name() -> None:
-    settings = {"requirepass": "x", "masterauth": "", "maxmemory": "0", "tls-key-file-pass": "y", "port": 1}
+    settings = {
+        "requirepass": "x",
+        "masterauth": "",
+        "maxmemory": "0",
+        "tls-key-file-pass": "y",
+        "tls-auth-clients": "yes",
+        "port": 1,
+    }
     assert shown_settings(settings) == {
         "requirepass": MASKED,
         "masterauth": "",
         "maxmemory": "0",
         "tls-key-file-pass": MASKED,
+        "tls-auth-clients": "yes",
         "port": 1,
     }
 
@@ -145,6 +209,8 @@ def test_an_inspect_is_shown_without_secrets() -> None:
                 "POSTGRES_PASSWORD=hunter2",
                 "POSTGRES_PASSWORD_FILE=/run/secrets/pw",
                 "API_TOKEN=hunter2",
+                "REDISCLI_AUTH=hunter2",
+                "POSTGRES_HOST_AUTH_METHOD=trust",
             ],
             "CreateCommand": ["podman", "run", "--env", "PGPASSWORD=hunter2", "--env=MY_SECRET=hunter2", "--name=x"],
         },
@@ -157,6 +223,8 @@ def test_an_inspect_is_shown_without_secrets() -> None:
                 "POSTGRES_PASSWORD=********",
                 "POSTGRES_PASSWORD_FILE=/run/secrets/pw",
                 "API_TOKEN=********",
+                "REDISCLI_AUTH=********",
+                "POSTGRES_HOST_AUTH_METHOD=trust",
             ],
             "CreateCommand": ["podman", "run", "--env", "PGPASSWORD=********", "--env=MY_SECRET=********", "--name=x"],
         },
