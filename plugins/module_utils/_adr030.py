@@ -85,7 +85,7 @@ def ignored(options: Options, contracts: Contracts) -> List[str]:
     for key in (key for key in KEYS if key.option and options[key.option] != key.default):
         having = [contract for contract in contracts if key.at(contract)]
         found = [override for override in (overrides.get((name, key.option)) for name in having) if override]
-        given = "%s=%s" % (key.option, options[key.option])
+        given = "%s=%s%s" % (key.option, options[key.option], " (variable %s)" % key.variable if key.variable else "")
         if not having:
             sentences.append("%s has no effect: contract %s has no such key. %s" % (given, contracts[0], key.absent))
         elif len(found) == len(having):
@@ -260,12 +260,12 @@ def run(options: Options, context: Context) -> Result:
         "effective": {
             contract: table.shown(table.effective(values_of(options, contract), contract)) for contract in contracts
         },
+        "ignored": ignored(options, contracts),
         "content_hash": content_hash,
         "backup_directory": backup,
     }
-    warnings = ignored(options, contracts)
-    if warnings:
-        result["warnings"] = warnings
+    if result["ignored"]:
+        result["warnings"] = result["ignored"]
     if context.diff:
         result["diff"] = [
             _files.masked_diff(os.path.join(directory, name), shown_before(name, before[name]), text)

@@ -181,6 +181,7 @@ class Key:
     :param rule: what the value must be, unless a contract says otherwise.
     :param same: the key in both contracts, where it is the same; else ``v0`` and ``v1``, or one of them.
     :param option: the module's option that gives the value; empty for a key that is not rendered.
+    :param variable: variable of the collection that people set, for the message; empty where there is none.
     :param default: default of that option; None when it must be given.
     :param gives: makes the value from the options, for a key that has no option of its own.
     :param unit: of the value, where it has one.
@@ -194,6 +195,7 @@ class Key:
     v0: Optional[At] = None
     v1: Optional[At] = None
     option: str = ""
+    variable: str = ""
     default: Any = None
     gives: Optional[Callable[[Options], Any]] = None
     unit: str = ""
@@ -381,6 +383,7 @@ KEYS: Tuple[Key, ...] = (
             refusal="invalid log level: {value} (must be DEBUG, INFO, WARN, or ERROR)",
         ),
         option="log_level",
+        variable="datastorage_log_level",
         default="info",
     ),
     Key(
@@ -544,6 +547,7 @@ KEYS: Tuple[Key, ...] = (
         v0=At("redis.dlq_max_len", default=10000, positive=True),
         v1=At("redis.dlqMaxLen", default=10000, positive=True),
         option="dlq_max_len",
+        variable="datastorage_dlq_max_len",
         default=10000,
     ),
     Key(

@@ -296,6 +296,10 @@ class Config:
         """Keep the finding for a problem, at the key that is meant to be the missing one if there is such a key."""
         entry = meant.get(id(problem.key)) if problem.rule == table.MISSING else None
         message = "`%s` %s" % (problem.path, problem.wrong)
+        if problem.rule == table.MISSING:
+            # Whoever wrote for the other contract learns by which one the file is judged.
+            who = "contract %s" % self.contract if len(self._contracts) == 1 else "the service"
+            message += ": %s does not start without it" % who
         if entry:
             self.findings = [finding for finding in self.findings if (finding.line, finding.column) != entry.place]
             message = "`%s` is not read, and `%s` is missing" % (entry.path, problem.path)

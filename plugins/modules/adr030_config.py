@@ -286,6 +286,12 @@ effective:
       server.port: 8080
       database.max_open_conns: 25
       database.password: "********"
+ignored:
+  description: One sentence for every option that DataStorage does not follow as it was given; each is a warning, too.
+  returned: success
+  type: list
+  elements: str
+  sample: []
 backup_directory:
   description: Where the files that were replaced are kept; empty without O(backup), and when none was replaced.
   returned: success

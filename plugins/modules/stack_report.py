@@ -139,7 +139,7 @@ options:
     type: str
     default: ''
   notes:
-    description: Sentences about the machine that the summary repeats.
+    description: Sentences about machine and configuration that the summary repeats.
     type: list
     elements: str
     default: []

@@ -121,7 +121,8 @@ def test_a_dead_datastorage_is_started_again(running: Stack) -> None:
 
 def test_a_changed_setting_replaces_what_it_must_and_keeps_the_data(running: Stack) -> None:
     before = ids(running)
-    up(running, audit_keep=True, datastorage_log_level="debug")
+    run = up(running, audit_keep=True, datastorage_log_level="debug")
+    assert "  note: log_level=debug (variable datastorage_log_level) has no effect: " in run.out
     after = ids(running)
     assert {name for name in COMPONENTS if after[name] != before[name]} == {"datastorage"}
     assert kept(running) == 7

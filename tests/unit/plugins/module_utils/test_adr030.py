@@ -216,7 +216,16 @@ def test_what_does_not_survive_yaml_is_not_installed() -> None:
 )
 def test_an_option_without_effect_is_reported(option: str, value: Any) -> None:
     (warning,) = _adr030.ignored(options(**{option: value}), V0)
-    assert warning.startswith("%s=%s has no effect" % (option, value))
+    variable = " (variable datastorage_log_level)" if option == "log_level" else ""
+    assert warning.startswith("%s=%s%s has no effect" % (option, value, variable))
+
+
+def test_what_has_no_effect_is_returned_and_warned_of(tmp_path: Path) -> None:
+    loud = _adr030.run(options(directory=str(tmp_path / "private" / "config"), log_format="json"), Context(check=True))
+    assert loud["ignored"] == loud["warnings"] == _adr030.ignored(options(log_format="json"), V0) != []
+    quiet = _adr030.run(options(directory=str(tmp_path / "private" / "config")), Context(check=True))
+    assert quiet["ignored"] == []
+    assert "warnings" not in quiet
 
 
 @pytest.mark.parametrize("contracts", [V0, V1, BOTH])

@@ -74,6 +74,22 @@ def found(config: Config) -> list[tuple[str, str]]:
 # Keys that are not read
 
 
+@pytest.mark.parametrize(
+    ("contract", "path", "who"),
+    [
+        ("v0", "server.port", "contract v0"),
+        # What team files of v0 lack, judged by a contract that somebody must be told.
+        ("v1", "database.sslMode", "contract v1"),
+        ("auto", "server.port", "the service"),
+        ("both", "server.port", "the service"),
+    ],
+)
+def test_a_missing_key_says_who_misses_it(tmp_path: Path, contract: str, path: str, who: str) -> None:
+    changes = {path: None} if contract != "auto" else {path: None, "database.ssl_mode": None}
+    (finding,) = lint(tmp_path, changes, contract).findings
+    assert (finding.rule, finding.message) == ("missing-key", f"`{path}` is missing: {who} does not start without it")
+
+
 @pytest.mark.parametrize("contract", ["v0", "v1", "both"])
 def test_nothing_is_wrong_with_a_good_file(tmp_path: Path, contract: str) -> None:
     config = lint(tmp_path, {}, contract, hosts=["postgres", "redis"], max_connections=28, uid=1001)
