@@ -32,57 +32,12 @@ options:
       - A relative path counts from where C(ansible-playbook) runs; with O(remote_src=true) it must be absolute.
     type: path
     required: true
-  remote_src:
-    description: Look for O(directory) on the target instead of on the controller.
-    type: bool
-    default: false
-  files:
-    description:
-      - The migrations themselves. Leave it alone, the action plugin fills it from O(directory) on the controller.
-    type: list
-    elements: dict
-    suboptions:
-      name:
-        description: Name of the file.
-        type: str
-        required: true
-      text:
-        description: Its content.
-        type: str
-        required: true
-      transactional:
-        description: Whether all of it may run in one transaction.
-        type: bool
-        default: true
-      statements:
-        description: Begin and end of each statement, as offsets into O(files[].text).
-        type: list
-        elements: list
-  ledger_schema:
-    description: Schema of the ledger. It is none that the migrations drop.
-    type: str
-    default: kubernaut_integration
   lock_timeout:
     description:
       - Seconds to wait for another run on the same database, before that is named and this one fails.
       - How long a statement may wait for a table is O(table_lock_timeout).
     type: float
     default: 30.0
-  ensure_partitions:
-    description:
-      - Tables of schema C(public) that get the monthly partitions they lack, from seven days before O(today) to three
-        months after it, when the migrations are through. The service accepts events that are a week old.
-      - A new partition is named like the table's newest monthly one.
-      - A table that is absent or not partitioned by date is reported and left alone.
-    type: list
-    elements: str
-    default: []
-  today:
-    description:
-      - Current date in UTC as C(YYYY-MM-DD). Empty means PostgreSQL's clock, which must not be more than a day away
-        from that of the host that executes the module.
-    type: str
-    default: ''
 extends_documentation_fragment:
   - kubernaut.integration.postgres
   - kubernaut.integration.migrations
