@@ -687,6 +687,17 @@ def _migrate(
     connection.remove_notice_handler(session.note)
 
 
+def tell_goose(connection: psycopg.Connection[Any], options: Options, versions: Sequence[int]) -> None:
+    """Write into goose's table, which is made where there is none, that versions of the ledger were applied.
+
+    :param versions: of the ledger, and not in goose's table.
+    :raises psycopg.Error: the server refused.
+    """
+    session = Session(connection, options["ledger_schema"], _fresh(connection, options), goose_table=True)
+    connection.execute(session.fresh)
+    session.agree_with_goose(Plan([], [], versions, [], []), session.facts())
+
+
 def _fresh(connection: psycopg.Connection[Any], options: Options) -> bytes:
     """Return the SQL after which a session is as a new one, with this run's limits."""
     limits = {"statement": options["statement_timeout"], "lock": options["table_lock_timeout"]}

@@ -125,13 +125,11 @@ def names(database: str) -> Names:
 
 
 def ledger_digest(ledger: Sequence[LedgerRow]) -> str:
-    """Return what two databases have in common exactly when the same files were applied to them, and goose knows."""
-    return digest([[[row.version, row.name, row.checksum] for row in ledger], _known_to_goose(ledger)])
+    """Return what two databases have in common exactly when the same files were applied, and goose knows the same.
 
-
-def _known_to_goose(ledger: Sequence[LedgerRow]) -> bool:
-    """Tell whether goose's own table has any of it, and so must be there after a reset, too."""
-    return any(row.goose for row in ledger)
+    The names of files are not part of it, since an applied file may be renamed.
+    """
+    return digest([[row.version, row.checksum, row.goose] for row in ledger])
 
 
 @dataclass(frozen=True)
@@ -348,11 +346,7 @@ def _keep(server: _Server, options: Options, context: Context) -> Result:
     owner = found[named.database].owner
     base = named.template if kept and behind(ledger, kept.ledger) else None
     try:
-        if options["fresh"] and _copy(server, owner):
-            how = "copied"
-        else:
-            goose = options["goose_table"] or _known_to_goose(ledger)
-            how = _migrate(server, {**options, "goose_table": goose}, owner, base, wanted)
+        how = "copied" if options["fresh"] and _copy(server, owner) else _migrate(server, options, owner, base, ledger)
         server.inherit(named.database)
     except (psycopg.Error, PhaseError) as error:
         # The database itself is good; what is missing is a convenience. A server that is gone refuses the next line.
@@ -376,16 +370,22 @@ def _copy(server: _Server, owner: str) -> bool:
     return True
 
 
-def _migrate(server: _Server, options: Options, owner: str, base: Optional[str], wanted: str) -> str:
+def _migrate(server: _Server, options: Options, owner: str, base: Optional[str], ledger: Sequence[LedgerRow]) -> str:
     """Apply the migrations to a database of its own, because somebody's rows may be in the other one by now.
 
     :param base: a template that lacks only the newest of them; None when there is none.
+    :param ledger: of the other database, whose table of goose's knows what its rows say.
     :raises PhaseError: a migration that the other database took fails here.
     """
     new = server.named.new
     server.create(base, owner)
     _migrations.run({**options, "postgres_database": new}, Context())
-    if ledger_digest(server.ledger(new)) != wanted:
+    untold = {row.version for row in server.ledger(new) if not row.goose}
+    known = [row.version for row in ledger if row.goose and row.version in untold]
+    if known:
+        with server.enter(new) as connection:
+            _migrations.tell_goose(connection, options, known)
+    if ledger_digest(server.ledger(new)) != ledger_digest(ledger):
         raise PhaseError(
             "the files that are there do not make what %s has: some of its migrations are gone from migrations_dir."
             % server.named.database

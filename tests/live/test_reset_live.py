@@ -129,18 +129,6 @@ def test_who_is_in_the_new_database_stays_there(db: Reset, monkeypatch: pytest.M
     assert db.others() == {"_template"}
 
 
-def test_what_goose_knows_is_known_after_a_reset(db: Reset) -> None:
-    db.begin()
-    db.ask("CREATE TABLE goose_db_version (id serial, version_id bigint, is_applied boolean, tstamp timestamp)")
-    db.ask("INSERT INTO goose_db_version (version_id, is_applied) VALUES (0, true), (1, true)")
-    db.migrate()  # which notices
-    assert [row["goose"] for row in db.info()["ledger"]] == [True]
-    assert db.template("kept")["changed"]
-    db.template("restored")
-    assert [row[0] for row in db.ask("SELECT version_id FROM goose_db_version ORDER BY id")] == [0, 1]
-    assert [row["goose"] for row in db.info()["ledger"]] == [True]
-
-
 @pytest.mark.parametrize("path", ["''", "'', public", '"a b", public', "public"])
 def test_a_search_path_of_the_databases_own_is_kept(db: Reset, path: str) -> None:
     with connection("postgres") as admin:
@@ -271,6 +259,39 @@ def test_what_create_database_does_not_copy_is_there_all_the_same(db: Reset) -> 
     assert db.ask(look) == before
     assert db.ask("SHOW search_path") == [('"$user", public, "odd, name"',)]
     assert db.ask("SHOW my.own") == [("it's",)]
+
+
+GOOSE_HAS = "SELECT version_id FROM goose_db_version WHERE is_applied AND version_id > 0 ORDER BY version_id"
+
+
+def test_what_goose_knows_is_brought_back(db: Reset) -> None:
+    """Otherwise goose would apply everything again after a reset, and fail at the first file."""
+    db.write(_001_a="CREATE TABLE a (i int);", _002_b="CREATE TABLE b ();")
+    db.ask(
+        "CREATE TABLE goose_db_version (id serial PRIMARY KEY, version_id bigint NOT NULL, is_applied boolean NOT NULL,"
+        " tstamp timestamp NOT NULL DEFAULT now());"
+        "INSERT INTO goose_db_version (version_id, is_applied) VALUES (0, true), (1, true);"
+        "CREATE TABLE a (i int);"
+    )
+    # The second one is the ledger's only, and goose is not told.
+    db.migrate()
+    assert db.template("kept")["how"] == "migrated"
+    db.template("restored")
+    assert db.ask(GOOSE_HAS) == [(1,)]
+    assert not db.migrate()["changed"]
+    assert not db.template("kept")["changed"]
+
+
+def test_a_template_is_renewed_when_goose_is_told(db: Reset) -> None:
+    db.begin()
+    db.migrate(goose_table=True)
+    assert "newest migration is 001_a.sql" in db.named_refusal("restored", "template-outdated")
+    assert db.template("kept", goose_table=True)["how"] == "migrated"
+    db.write(_002_b="CREATE TABLE b ();")
+    db.migrate(goose_table=True)
+    assert db.template("kept", goose_table=True)["how"] == "migrated"
+    db.template("restored")
+    assert (db.rows(), db.ask(GOOSE_HAS)) == ([1], [(1,), (2,)])
 
 
 # ------------------------------------------------------------------------------------------------------------- refusals

@@ -27,7 +27,8 @@ def row(version: int, checksum: str = "a", **changes: Any) -> LedgerRow:
         "tables": 2,
         "goose": False,
     }
-    return LedgerRow(**{"version": version, "name": f"{version:03d}_x.sql", "checksum": checksum, **others, **changes})
+    given = {"version": version, "name": f"{version:03d}_x.sql", "checksum": checksum}
+    return LedgerRow(**{**given, **others, **changes})
 
 
 def test_names_say_what_they_are_for() -> None:
@@ -59,7 +60,8 @@ def test_names_of_more_bytes_than_letters_fit_too() -> None:
 def test_a_ledger_is_the_same_when_the_same_files_were_applied() -> None:
     ledger = [row(1), row(2)]
     assert _template.ledger_digest(ledger) == _template.ledger_digest([row(1, elapsed=9.0, public_oid=7), row(2)])
-    others = [[row(1)], [row(1), row(2, "b")], [row(1), row(3)], [row(2), row(1)], []]
+    assert _template.ledger_digest(ledger) == _template.ledger_digest([row(1, name="001_renamed.sql"), row(2)])
+    others = [[row(1)], [row(1), row(2, "b")], [row(1), row(2, goose=True)], [row(1), row(3)], [row(2), row(1)], []]
     digests = {_template.ledger_digest(other) for other in [ledger, *others]}
     assert len(digests) == len(others) + 1
 
