@@ -90,7 +90,7 @@ def plan(migrations: Sequence[Migration], ledger: Sequence[LedgerRow], facts: Fa
         if untold:
             warnings.append(
                 "%s does not have version%s %s, which the ledger has or will have, so goose would apply %s again; with "
-                "goose_table: true it is told."
+                "migrations_goose_table: true it is told."
                 % (
                     _goose.NAME,
                     "s" if len(untold) > 1 else "",
@@ -139,7 +139,8 @@ def _demand_whole(ledger: Sequence[LedgerRow], facts: Facts) -> None:
     if undone:
         raise PhaseError(
             "Migration %s is in the ledger, but no longer in %s, where it was: goose has rolled it back, or somebody "
-            "has removed its row: %s." % (undone[0].name, _goose.NAME, RESET),
+            "has removed its row: let goose apply it again (goose up-to %d), or %s."
+            % (undone[0].name, _goose.NAME, undone[-1].version, RESET),
             cause="migration-goose",
         )
 
@@ -153,7 +154,7 @@ def _demand_same_files(
     :raises PhaseError: one was changed, or removed or inserted where that is not allowed.
     """
     files = {migration.version: migration for migration in migrations}
-    applied: Dict[int, str] = {version: "version %d, applied by goose," % version for version in goose}
+    applied: Dict[int, str] = {version: "%d of %s" % (version, _goose.NAME) for version in goose}
     applied.update({row.version: row.name for row in ledger})
     if not applied:
         return
@@ -201,6 +202,8 @@ def _listed(names: Sequence[str]) -> str:
 
 def _change(migration: Migration, row: LedgerRow) -> str:
     """Say that a file changed after it was applied, and how to see what changed."""
+    if migration.name != row.name:
+        return "%s is applied, but another file has its version now, %s" % (row.name, migration.name)
     unix = migration.text.replace("\r\n", "\n")
     if row.checksum in (checksum(unix), checksum(unix.replace("\n", "\r\n"))):
         hint = "only its line ends changed, see core.autocrlf of git"

@@ -135,6 +135,7 @@ class Session:
 
     :param fresh: SQL after which the session is as a new one.
     :param goose_table: goose's own table is to know what is applied here.
+    :param adopted: goose, and not this collection, has applied some of what is there.
     :param spans: the statements of the migration in progress, where a parser has found them.
     :param ended: how many of them are through.
     :param line: where the statement in progress begins; None when all of the file is.
@@ -146,6 +147,7 @@ class Session:
     ledger_schema: str
     fresh: bytes
     goose_table: bool
+    adopted: bool = False
     spans: Sequence[Tuple[int, int]] = ()
     ended: int = 0
     line: Optional[int] = None
@@ -179,7 +181,8 @@ class Session:
             if time.monotonic() >= deadline:
                 raise PhaseError(
                     "Another run is migrating this database, and %g s were not enough for it to finish: %s. "
-                    "Wait for it or end it, or raise lock_timeout (stack_patience)." % (seconds, self._lock_holder()),
+                    "Wait for it or end it, or raise stack_patience (which multiplies lock_timeout)."
+                    % (seconds, self._lock_holder()),
                     cause="migration-locked",
                 )
             time.sleep(LOCK_GAP)
@@ -477,6 +480,11 @@ class Session:
             _advice(migration, error.sqlstate, said),
         )
         message += "".join("\n%s: %s" % (name, text) for name, text in evidence.items() if text)
+        if self.adopted and found is CORRECT:
+            message += (
+                "\n%s knows the versions that goose applied, not their files: if it applied others than those of "
+                "migrations_dir, set that to their directory, or %s" % (_goose.NAME, RESET)
+            )
         if found.id == "migration-blocked":
             message += "".join("\nin a transaction: %s" % session for session in self._others())
         return PhaseError(
@@ -557,6 +565,8 @@ def _advice(migration: Migration, sqlstate: Optional[str], said: str) -> str:
         return "; commands of psql (backslash) are not SQL"
     if sqlstate == "42704" and "role " in said:
         return "; files that name a role need it: set postgres_user to it, or create it"
+    if sqlstate == "42P17" and "overlap" in said:
+        return "; where migrations_ensure_partitions made the partition that is in its way, drop that, or " + RESET
     return ""
 
 
@@ -667,6 +677,7 @@ def _migrate(
     connection.execute(session.fresh)
     if not todo.changes:
         return
+    session.adopted = bool(todo.adopt) or any(row.tool == GOOSE for row in ledger)
     session.create_ledger()
     session.agree_with_goose(todo, facts)
     connection.add_notice_handler(session.note)

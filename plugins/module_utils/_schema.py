@@ -214,9 +214,9 @@ def _complaint(options: Options, missing: Dict[str, List[str]]) -> str:
     """Return the failure's text: what to do depends on whether only partitions are missing."""
     only_partitions = set(missing) == {"partitions"}
     advice = (
-        "let sql_migrations create them (ensure_partitions)"
+        "let the migrations role create them (migrations_ensure_partitions: true)"
         if only_partitions
-        else "apply the migrations, or reset the stack when they say they are applied (stack_fresh: true)"
+        else "name the right migrations (migrations_dir, stack_contract) and reset the database (stack_fresh: true)"
     )
     lines = ["missing %s: %s" % (kind, ", ".join(names)) for kind, names in missing.items()]
     # The first line is all that some readers get to see.

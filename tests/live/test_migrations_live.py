@@ -369,6 +369,24 @@ def test_a_partition_that_overlaps_is_named(db: Database) -> None:
     assert error.result["changed"]
 
 
+def test_a_later_migration_that_meets_a_partition_of_ours_is_advised(db: Database) -> None:
+    """Upstream's own later partitions have other names than the ones before, after which ours are called."""
+    db.write(
+        _001_a="CREATE TABLE traces (d date NOT NULL) PARTITION BY RANGE (d);\n"
+        "CREATE TABLE traces_y2026m01 PARTITION OF traces FOR VALUES FROM ('2026-01-01') TO ('2026-02-01');"
+    )
+    db.migrate(ensure_partitions=["traces"], today="2026-01-23")
+    db.write(
+        _002_b="CREATE TABLE IF NOT EXISTS traces_2026_02 PARTITION OF traces"
+        " FOR VALUES FROM ('2026-02-01') TO ('2026-03-01');"
+    )
+    message = db.refused().message.splitlines()[0]
+    assert 'would overlap partition "traces_y2026m02"' in message
+    assert "where migrations_ensure_partitions made the partition that is in its way, drop that, or reset" in message
+    db.ask("DROP TABLE traces_y2026m02")
+    assert applied(db.migrate(ensure_partitions=["traces"], today="2026-01-23")) == [2]
+
+
 def test_the_locks_holder_is_named(db: Database) -> None:
     db.write(_001_a="CREATE TABLE a ();")
     with psycopg.connect(
@@ -413,7 +431,10 @@ def test_the_gate_names_what_is_missing(db: Database) -> None:
         "functions": ["f"],
         "extensions": ["pgcrypto"],
     }
-    assert "missing tables: audit_events" in caught.value.message
+    first, *others = caught.value.message.splitlines()
+    assert "missing tables: audit_events" in others
+    # Files of another generation were applied, or a table is gone: applying the same ones again would help neither.
+    assert "name the right migrations (migrations_dir, stack_contract) and reset the database" in first
 
 
 def test_an_absent_server_is_a_plan_in_check_mode_only(db: Database) -> None:
@@ -646,7 +667,7 @@ def test_a_database_of_gooses_is_continued(db: Database) -> None:
     assert result["diff"]["before"] == ""
     assert result["diff"]["after"] == "001_a.sql\n002_b.sql\n003_c.sql\n"
     assert "does not have versions 2, 3" in result["warnings"][0]
-    assert "goose_table: true" in result["warnings"][0]
+    assert "migrations_goose_table: true" in result["warnings"][0]
     assert len(goose_versions(db)) == 4
     first = result["ledger"][0]
     assert (first["tool"], first["applied_at"], first["goose"]) == ("goose", "2026-01-02T03:04:05.678Z", True)
@@ -655,6 +676,20 @@ def test_a_database_of_gooses_is_continued(db: Database) -> None:
     assert (again["changed"], again["warnings"]) == (False, result["warnings"])
     db.write(_001_a="-- +goose Up\nCREATE TABLE changed ();")
     assert "001_a.sql is applied, but changed since" in db.refused().message
+
+
+def test_what_goose_may_have_applied_instead_is_said(db: Database) -> None:
+    """Its table has no names: of releases that number their files otherwise, a wrong one is adopted."""
+    db.ask(GOOSE)
+    db.write(**{**ANNOTATED, "_002_b": "CREATE TABLE audit_events ();"})
+    note = "\ngoose_db_version knows the versions that goose applied, not their files: if it applied others than those"
+    # In the run that adopts, and in those after it.
+    for applied_before in (0, 1):
+        error = db.refused()
+        assert error.result["already"] == applied_before
+        assert note in error.message
+    db.write(_002_b="SET statement_timeout TO 1; SELECT pg_sleep(1);")
+    assert note not in db.refused().message
 
 
 def test_gooses_table_is_written_on_demand(db: Database) -> None:

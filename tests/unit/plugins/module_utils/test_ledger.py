@@ -102,12 +102,19 @@ def test_an_applied_file_may_be_renamed() -> None:
             [A, C],
             [],
             goose(1, 2),
-            "version 2, applied by goose, is applied, but no longer in migrations_dir",
+            "Migration 2 of goose_db_version is applied, but no longer in migrations_dir",
             "changed",
         ),
         (FILES, [], goose(1, 1000), "002_b.sql is new, but its version is below the newest applied one", "changed"),
         (FILES, [row(A), row(B, goose=True)], goose(1), "002_b.sql is in the ledger, but no longer in goose", "goose"),
         (FILES, [row(A, goose=True)], FACTS, "001_a.sql is in the ledger, but no longer in goose", "goose"),
+        (
+            FILES,
+            [row(A, goose=True), row(B, goose=True), row(C)],
+            goose(),
+            "let goose apply it again (goose up-to 2), or reset the database",
+            "goose",
+        ),
     ],
 )
 def test_what_does_not_fit_is_refused(
@@ -123,6 +130,15 @@ def test_the_newest_row_is_the_one_applied_last() -> None:
     """One that was inserted later has a lower version, and may have replaced the schema."""
     inserted = row(B, applied_at="2026-11-24T00:00:00.000Z", public_oid=9999)
     assert plan(FILES, [row(A), inserted, row(C)], Facts(9999, 5, []), STRICT) == Plan([], [], [], [], [])
+
+
+def test_a_renumbered_file_is_not_called_changed() -> None:
+    """kubernaut 1.4 put a file in front of two that 1.3 had applied: what has the version now is another file."""
+    before = parsed(("005_a.sql", "SELECT 1;"), ("006_cleanup.sql", "SELECT 2;"))
+    now = parsed(("005_a.sql", "SELECT 1;"), ("006_channel.sql", "SELECT 3;"), ("007_cleanup.sql", "SELECT 2;"))
+    message = refusal(now, [row(migration) for migration in before], FACTS, STRICT).message
+    assert "Migration 006_cleanup.sql is applied, but another file has its version now, 006_channel.sql: put" in message
+    assert "changed since" not in message
 
 
 @pytest.mark.parametrize(("before", "now"), [("SELECT 3;\r\n", "SELECT 3;\n"), ("SELECT 3;\n", "SELECT 3;\r\n")])
@@ -172,7 +188,7 @@ def test_removed_and_inserted_files_are_allowed_on_demand() -> None:
 def plan_warning(version: str) -> list[str]:
     return [
         f"goose_db_version does not have version {version}, which the ledger has or will have, so goose would apply it "
-        "again; with goose_table: true it is told."
+        "again; with migrations_goose_table: true it is told."
     ]
 
 
