@@ -17,7 +17,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 #: Seconds between two looks at the processes, and looks at them between two at the containers.
-GAP, SELDOM = 0.02, 100
+GAP, SELDOM = 0.02, 50
 
 
 def planted(name: str) -> str:
@@ -75,7 +75,7 @@ def contents(directory: Path) -> Iterator[tuple[str, bytes]]:
 
 
 class Watcher(threading.Thread):
-    """Looks at every process of the machine, and at containers, until it is told to stop.
+    """Looks at every process that begins meanwhile, and at containers, until it is told to stop.
 
     A process is looked at again when its arguments are others: then it executes something else.
 
@@ -89,6 +89,7 @@ class Watcher(threading.Thread):
         self.containers = list(containers)
         self.found: set[str] = set()
         self.processes: set[str] = set()
+        self._before = set(os.listdir("/proc"))
         self._known: set[tuple[str, bytes]] = set()
         self.inspected = 0
         self._end = threading.Event()
@@ -98,15 +99,13 @@ class Watcher(threading.Thread):
         looks = 0
         while not self._end.wait(GAP):
             self.look_at_processes()
-            if looks % SELDOM == 0:
-                self.look_at_containers()
             looks += 1
+            if looks % SELDOM == 0:
+                self.ask("inspect", *self.containers)
 
     def look_at_processes(self) -> None:
-        """Look at arguments and environment of what runs now, but for this process."""
-        for entry in os.listdir("/proc"):
-            if not entry.isdigit() or int(entry) == os.getpid():
-                continue
+        """Look at arguments and environment of what runs now and did not in the beginning."""
+        for entry in set(os.listdir("/proc")) - self._before:
             try:
                 argv = Path("/proc", entry, "cmdline").read_bytes()
                 if (entry, argv) in self._known:
@@ -120,14 +119,11 @@ class Watcher(threading.Thread):
             self.found.update(self.search.hits(f"arguments of {shown.split(' ')[0]}", argv))
             self.found.update(self.search.hits(f"environment of {shown}", environment))
 
-    def look_at_containers(self) -> None:
-        """Look at what podman says of the containers that are there, and at their logs."""
-        for name in self.containers:
-            for command in ("inspect", "logs"):
-                done = subprocess.run(["podman", command, name], capture_output=True, check=False)
-                if done.returncode == 0:  # else it is not there yet, or no longer
-                    self.inspected += 1
-                    self.found.update(self.search.hits(f"podman {command} {name}", done.stdout + done.stderr))
+    def ask(self, *question: str) -> None:
+        """Look at what podman says; of containers that are not there, or no longer, it says nothing."""
+        done = subprocess.run(["podman", *question], capture_output=True, check=False)
+        self.inspected += done.stdout.count(b'"HostConfig": {')
+        self.found.update(self.search.hits(f"podman {' '.join(question)}", done.stdout + done.stderr))
 
     def __enter__(self) -> Watcher:
         self.start()
@@ -136,4 +132,6 @@ class Watcher(threading.Thread):
     def __exit__(self, *_exception: object) -> None:
         self._end.set()
         self.join()
-        self.look_at_containers()
+        self.ask("inspect", *self.containers)
+        for name in self.containers:
+            self.ask("logs", name)
