@@ -272,7 +272,7 @@ CAUSES: Sequence[Cause] = (
     Cause(
         "postgres-password",
         "PostgreSQL refuses the password of {user}: a data volume keeps that of its first start",
-        "set postgres_password to that one, " + _FRESH,
+        "set postgres_password to that one, or stack_credentials to what it was, " + _FRESH,
         said=r"SQLSTATE 28P01|password authentication failed(?: for user \"(?P<user>[^\"]+)\")?|no password supplied",
     ),
     Cause(

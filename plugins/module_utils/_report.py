@@ -91,7 +91,11 @@ def json_text(data: Mapping[str, Any]) -> str:
 
 
 def variables(options: Options) -> Dict[str, Any]:
-    """Return the extra variables with which another playbook means this very stack; they hold its passwords."""
+    """Return the extra variables with which another playbook means this very stack.
+
+    They hold its passwords, except those that were made for it: the stack's own directory keeps them, and only that.
+    """
+    passwords = {"postgres_password": options["password"], "redis_password": options["redis_password"]}
     return {
         **options["variables"],
         "stack_hosts": options["host"],
@@ -100,8 +104,7 @@ def variables(options: Options) -> Dict[str, Any]:
         "datastorage_port": options["ports"]["datastorage"],
         "postgres_database": options["database"],
         "postgres_user": options["user"],
-        "postgres_password": options["password"],
-        "redis_password": options["redis_password"],
+        **{name: value for name, value in passwords.items() if value != options["generated"].get(name)},
     }
 
 
@@ -200,6 +203,7 @@ PHASE = Phase(
         "user": _STR,
         "password": {"type": "str", "required": True, "no_log": True},
         "redis_password": {"type": "str", "default": "", "no_log": True},
+        "generated": {"type": "dict", "default": {}, "no_log": True},
         "health_path": _STR,
         "metrics_path": _STR,
         "configuration": {"type": "dict", "default": {}},

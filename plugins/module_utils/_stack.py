@@ -11,7 +11,7 @@ import shutil
 import time
 from typing import Any, Dict, List, Mapping, Sequence
 
-from ansible_collections.kubernaut.integration.plugins.module_utils import _lock
+from ansible_collections.kubernaut.integration.plugins.module_utils import _credentials, _lock
 from ansible_collections.kubernaut.integration.plugins.module_utils._phase import (
     Context,
     Options,
@@ -22,11 +22,12 @@ from ansible_collections.kubernaut.integration.plugins.module_utils._phase impor
 from ansible_collections.kubernaut.integration.plugins.module_utils._plan import (
     COLLECTION,
     COMPONENTS,
+    CREDENTIALS,
     LABEL,
     stop_order,
 )
 from ansible_collections.kubernaut.integration.plugins.module_utils._podman import Podman, PodmanError
-from ansible_collections.kubernaut.integration.plugins.module_utils._state import make_private, state_home
+from ansible_collections.kubernaut.integration.plugins.module_utils._state import keep_private, make_private, state_home
 
 #: Seconds on top of a container's own stop budget before podman is given up on.
 STOP_MARGIN = 30
@@ -223,7 +224,9 @@ def _lock_out(options: Options, directory: str) -> None:
 def _present(options: Options, context: Context, podman: Podman, directory: str) -> Result:
     done: List[str] = []
     if not context.check:
-        done += ["created %s" % path for path in (os.path.dirname(directory), directory) if make_private(path)]
+        home = os.path.dirname(directory)
+        done += ["created %s" % home] if make_private(home) else []
+        done += keep_private(directory)
         _lock_out(options, directory)
         # Only now: the run that held the lock may have taken the directory away.
         for path in ("config", "run", *(os.path.join("run", component) for component in options["containers"])):
@@ -233,6 +236,8 @@ def _present(options: Options, context: Context, podman: Podman, directory: str)
     if options["fresh"] and any(found.values()):
         done += remove_all(podman, options["name"], options["stop_timeout"], context)
         found = _nothing(options["containers"])
+    kept = found["volume"] is not None
+    done += _credentials.settle(directory, options["credentials"], kept, options["fresh"], context.check)
     if found["network"] is None:
         done.append("%s network %s" % ("would create" if context.check else "created", options["network"]))
         if not context.check:
@@ -330,6 +335,7 @@ PHASE = Phase(
         "state_dir": {"type": "str", "default": ""},
         "inspect": {"type": "bool", "default": True},
         "fresh": {"type": "bool", "default": False},
+        "credentials": {"type": "str", "choices": list(CREDENTIALS)},
         "lock_timeout": {"type": "float", "default": 0.0},
         "owner": _lock.OWNER_SPEC,
         "dead_owner": _lock.OWNER_SPEC,

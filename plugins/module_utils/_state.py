@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import stat
 import tempfile
+from typing import List
 
 from ansible_collections.kubernaut.integration.plugins.module_utils._phase import PhaseError
 
@@ -49,6 +50,26 @@ def make_private(path: str) -> bool:
             % (error.filename or path, error.strerror)
         ) from error
     return True
+
+
+def keep_private(path: str) -> List[str]:
+    """Have a directory that is this user's and closed to everybody else; return what was done, in words.
+
+    :raises PhaseError: it cannot be created, or somebody else could read and swap what is in it.
+    """
+    if make_private(path):
+        return ["created %s" % path]
+    found = os.lstat(path)
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+        whose = "belongs to uid %d" % found.st_uid if stat.S_ISDIR(found.st_mode) else "is a link"
+        raise PhaseError(
+            "stack_state_dir: %s %s, and the stack's secrets would not be safe there; remove it, or name another "
+            "directory." % (path, whose)
+        )
+    if stat.S_IMODE(found.st_mode) == PRIVATE_DIRECTORY:
+        return []
+    os.chmod(path, PRIVATE_DIRECTORY)
+    return ["closed %s to others" % path]
 
 
 def write_private(path: str, text: str, mode: int = 0o600, check: bool = False) -> bool:

@@ -61,6 +61,14 @@ options:
     description: With O(state=present), first remove everything that carries the stack's labels, data included.
     type: bool
     default: false
+  credentials:
+    description:
+      - Where the passwords of the stack come from. With O(state=present), refuses a data volume that was made with
+        passwords of the other kind, or whose own are lost, because it keeps the one that it was made with.
+      - P(kubernaut.integration.stack_credentials#module) makes generated ones. O(fresh=true) removes them.
+      - Leave it out where PostgreSQL's password is given.
+    type: str
+    choices: [upstream, generated]
   lock_timeout:
     description: Seconds to wait for another run that holds the stack. With V(0) the module fails at once.
     type: float
@@ -113,6 +121,7 @@ attributes:
     details: With O(fresh=true) and O(state=present) a stack that has containers or a volume is removed every time.
 seealso:
   - module: kubernaut.integration.container_absent
+  - module: kubernaut.integration.stack_credentials
   - module: kubernaut.integration.stack_report
   - plugin: kubernaut.integration.stack_plan
     plugin_type: lookup

@@ -12,7 +12,7 @@ short_description: Give a stack passwords of its own
 version_added: 1.0.0
 description:
   - Makes a password for PostgreSQL and one for Redis, keeps them in the stack's private directory in a file of mode
-    0600, and returns them. Once made they stay, until the stack is taken down with its directory.
+    0600, and returns them. Once made they stay, until the stack is taken down or made fresh.
   - They are what the result is for, so the task wants C(no_log).
 options:
   name:
@@ -26,7 +26,7 @@ options:
     type: str
     default: ''
   create:
-    description: Whether to make them where there are none yet.
+    description: Whether to make them where there are none yet. With V(false) that is a failure.
     type: bool
     default: true
 extends_documentation_fragment:
@@ -56,9 +56,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 credentials:
-  description:
-    - C(postgres_password) and C(redis_password), 32 letters, digits, C(_) and C(-) each.
-    - Empty where there are none and O(create) is false.
+  description: C(postgres_password) and C(redis_password), 32 letters, digits, C(_) and C(-) each.
   returned: success
   type: dict
   sample: {"postgres_password": "...", "redis_password": "..."}

@@ -94,6 +94,12 @@ options:
     description: Password of Redis; empty when it asks for none.
     type: str
     default: ''
+  generated:
+    description: >-
+      Passwords that the stack keeps itself (RV(kubernaut.integration.stack_credentials#module:credentials)). They are
+      left out of what is kept on the controller.
+    type: dict
+    default: {}
   health_path:
     description: DataStorage's health path.
     type: str

@@ -66,6 +66,8 @@ EARLY = [
     one("stack_teams", {"workflowexecution": {"postgres": 1}}, "add it"),
     one("stack_contract", "v9", "choose one of v0"),
     one("stack_run_id", "Not_Good", "use at most 32 lower-case letters, digits and inner hyphens"),
+    one("stack_credentials", "genrated", "choose one of upstream, generated"),
+    one("stack_secure_logging", "perhaps", "write one of them"),
     one("stack_patience", 0, "give at least 0.1"),
     one("stack_patience", "fast", "give one, at least 0.1"),
     one("stack_stop_timeout", "soon", "give one, at least 0"),

@@ -314,7 +314,7 @@ def whole(live: Stack) -> dict[str, Row]:
             task={"check_mode": True},
         ),
         "credentials that nobody made": Row(
-            "stack_credentials", {"name": "made", "state_dir": "{{ here }}/lives", "create": False}
+            "stack_credentials", {"name": "made", "state_dir": "{{ here }}/lives", "create": False}, fails=True
         ),
         "credentials": Row(
             "stack_credentials", {"name": live.name, "state_dir": "{{ here }}/stacks"}, ("credentials",), changed=True

@@ -51,8 +51,11 @@ def test_check_mode_plans_with_some_and_keeps_none(home: Path) -> None:
     assert not (home / "wf" / FILE).exists()
 
 
-def test_who_only_looks_makes_none(home: Path) -> None:
-    assert run(home, create=False) == {"changed": False, "credentials": {}}
+@pytest.mark.parametrize("check", [False, True])
+def test_who_only_looks_makes_none_and_is_told_so(home: Path, check: bool) -> None:
+    """Redis would be asked without a password, as if it had none."""
+    with pytest.raises(PhaseError, match=r"\Astack_credentials: the stack wf has no generated passwords in "):
+        run(home, check, create=False)
     assert not (home / "wf" / FILE).exists()
 
 
@@ -87,3 +90,62 @@ def test_what_is_not_ours_is_refused_and_stays(home: Path, text: str) -> None:
 
 def test_what_is_ours_is_read() -> None:
     assert parse(json.dumps(GOOD)) == GOOD
+
+
+def settle(home: Path, credentials: str | None, **how: bool) -> list[str]:
+    how = {"kept": False, "fresh": False, "check": False, **how}
+    return _credentials.settle(str(home / "wf"), credentials, **how)
+
+
+@pytest.mark.parametrize("check", [False, True])
+@pytest.mark.parametrize("credentials", [None, "upstream", "generated"])
+def test_nothing_is_settled_where_there_is_nothing(home: Path, credentials: str | None, check: bool) -> None:
+    assert settle(home, credentials, check=check) == []
+    assert settle(home, credentials, check=check, fresh=True) == []
+    assert not home.exists()
+
+
+def test_those_of_the_data_stay(home: Path) -> None:
+    made = run(home)
+    for credentials in ("generated", None):
+        assert settle(home, credentials, kept=True) == []
+    # Redis has one, and no volume.
+    assert settle(home, "generated") == []
+    assert run(home, create=False)["credentials"] == made["credentials"]
+
+
+@pytest.mark.parametrize(
+    ("credentials", "how"),
+    [("generated", {"fresh": True}), ("upstream", {"fresh": True}), (None, {"fresh": True}), ("upstream", {})],
+)
+def test_those_that_are_nobodys_any_more_go(home: Path, credentials: str | None, how: dict[str, bool]) -> None:
+    run(home)
+    path = home / "wf" / FILE
+    assert settle(home, credentials, **how, check=True) == [f"would remove {path}"]
+    assert path.exists()
+    assert settle(home, credentials, **how) == [f"removed {path}"]
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("check", [False, True])
+def test_data_that_was_made_with_them_is_refused_to_others(home: Path, check: bool) -> None:
+    made = run(home)
+    with pytest.raises(PhaseError, match=r"\Astack_credentials: .* set it to generated, or start clean") as refusal:
+        settle(home, "upstream", kept=True, check=check)
+    assert not [password for password in made["credentials"].values() if password in str(refusal.value)]
+    assert run(home, create=False)["credentials"] == made["credentials"]
+
+
+@pytest.mark.parametrize("check", [False, True])
+@pytest.mark.parametrize("text", [None, "", "{", json.dumps({**GOOD, "redis_password": ""})])
+def test_data_whose_password_is_lost_is_refused(home: Path, text: str | None, check: bool) -> None:
+    """New ones were made once, and PostgreSQL refused them."""
+    file = home / "wf" / FILE
+    file.parent.mkdir(parents=True)
+    if text is not None:
+        file.write_text(text)
+    with pytest.raises(PhaseError, match=r"\Astack_credentials: PostgreSQL's volume keeps .* stack_fresh: true\.\Z"):
+        settle(home, "generated", kept=True, check=check)
+    assert file.exists() == (text is not None)
+    # Whoever gives PostgreSQL's password knows better.
+    assert settle(home, None, kept=True, check=check) == []

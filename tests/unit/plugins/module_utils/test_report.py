@@ -41,6 +41,7 @@ def _options(tmp_path: Path) -> dict[str, Any]:
         "user": PLAN["user"],
         "password": PASSWORD,
         "redis_password": "",
+        "generated": {},
         "health_path": "/health",
         "metrics_path": "/metrics",
         "configuration": {"server.port": 8080},
@@ -85,6 +86,23 @@ def test_password_is_in_the_private_file_only(options: dict[str, Any], tmp_path:
     assert "hunter2" not in json.dumps(result)
     for name in ("stack.env", "stack.json"):
         assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize(
+    ("generated", "held"),
+    [
+        ({}, {"postgres_password": "hunter2", "redis_password": "hunter3"}),
+        ({"postgres_password": "hunter2", "redis_password": "hunter3"}, {}),
+        # One that was given takes the place of the generated one, and the next playbook must be told.
+        ({"postgres_password": "hunter4", "redis_password": "hunter3"}, {"postgres_password": "hunter2"}),
+    ],
+)
+def test_variables_hold_the_passwords_that_the_stack_does_not_keep_itself(
+    options: dict[str, Any], generated: dict[str, str], held: dict[str, str]
+) -> None:
+    options.update(password="hunter2", redis_password="hunter3", generated=generated)
+    variables = _report.variables(options)
+    assert {name: value for name, value in variables.items() if name.endswith("password")} == held
 
 
 def test_second_report_changes_nothing(options: dict[str, Any]) -> None:

@@ -194,6 +194,7 @@ def _options(tmp_path: Path) -> dict[str, Any]:
         "state_dir": str(tmp_path / "state"),
         "inspect": True,
         "fresh": False,
+        "credentials": "upstream",
         "lock_timeout": 0.0,
         "stop_timeout": 60,
         "owner": asdict(ME),
@@ -307,6 +308,35 @@ def test_strangers_thing_of_the_same_name_stops_the_run(podman: FakePodman, opti
         _stack.run(options, Context())
     assert podman.changes == []
     assert len(failure.value.result["foreign"]) == 1
+
+
+def test_directory_that_others_may_enter_is_closed(podman: FakePodman, options: dict[str, Any], tmp_path: Path) -> None:
+    directory = tmp_path / "state" / NAME
+    directory.mkdir(parents=True)
+    directory.chmod(0o755)
+    assert f"closed {directory} to others" in _stack.run(options, Context())["actions"]
+    assert stat.S_IMODE(directory.stat().st_mode) == 0o700
+
+
+@pytest.mark.parametrize("check", [False, True])
+def test_passwords_that_the_data_does_not_have_are_refused_before_anything_is_made(
+    podman: FakePodman, options: dict[str, Any], check: bool
+) -> None:
+    podman.volumes = [volume()]
+    with pytest.raises(PhaseError, match=r"\Astack_credentials: "):
+        _stack.run({**options, "credentials": "generated"}, Context(check=check))
+    assert podman.changes == []
+
+
+def test_fresh_removes_the_passwords_with_the_data(whole: FakePodman, options: dict[str, Any], tmp_path: Path) -> None:
+    path = tmp_path / "state" / NAME / "credentials.json"
+    path.parent.mkdir(parents=True)
+    path.touch()
+    options.update(credentials="generated", fresh=True)
+    assert f"would remove {path}" in _stack.run(options, Context(check=True))["actions"]
+    assert path.exists()
+    assert f"removed {path}" in _stack.run(options, Context())["actions"]
+    assert not path.exists()
 
 
 def test_fresh_removes_first(whole: FakePodman, options: dict[str, Any]) -> None:
