@@ -23,10 +23,10 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from reference_datastorage import limits
-from reference_datastorage.__main__ import _listen
 from reference_datastorage.events import parse_json
 from reference_datastorage.limits import Budget, RequestLimits, nested_too_deeply, weigh
 from reference_datastorage.problems import ProblemError, respond
+from reference_datastorage.serving import _listen, make_server
 
 #: Documents that are dense in their own way -> part that is repeated.
 SHAPES = {
@@ -430,3 +430,14 @@ def test_a_connection_does_not_hold_back_the_second_part_of_an_answer() -> None:
         accepted, _address = listener.accept()
         with accepted:
             assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
+
+
+def test_every_server_has_the_limits() -> None:
+    async def app(_scope: object, _receive: object, _send: object) -> None:
+        """Answer nothing."""
+
+    config = make_server(app, 5.0, 7.0).config
+    assert isinstance(config.http, type)
+    assert issubclass(config.http, limits.BoundedProtocol)
+    assert (config.http.write_timeout, config.timeout_keep_alive) == (7.0, 5)
+    assert (config.limit_concurrency, config.h11_max_incomplete_event_size) == (limits.MAX_CONNECTIONS, limits.MAX_HEAD)

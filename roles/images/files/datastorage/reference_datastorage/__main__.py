@@ -5,24 +5,19 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import errno
 import os
-import signal
-import socket
 import sys
 import time
-from collections.abc import Iterator
 from datetime import timedelta
+from functools import partial
 
-import uvicorn
-
-from reference_datastorage import limits, log
+from reference_datastorage import log
 from reference_datastorage.app import Service
-from reference_datastorage.config import Config, ConfigError, load
+from reference_datastorage.config import Config, load
 from reference_datastorage.dlq import DeadLetterQueue, DlqError
 from reference_datastorage.events import Event
 from reference_datastorage.gotime import format_duration, parse_duration
+from reference_datastorage.serving import Server, drain, listen, make_server, read_config, run
 from reference_datastorage.store import START_TIMEOUT, Store, StoreError
 
 DEFAULT_SHUTDOWN_TIMEOUT = timedelta(seconds=30)
@@ -34,66 +29,19 @@ UNIQUE_VIOLATION = "23505"
 _log = log.Logger("datastorage")
 
 
-class _Server(uvicorn.Server):
-    """uvicorn without its signal handlers: what SIGTERM means is decided below."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
 def main() -> int:
-    """Run until SIGTERM or SIGINT. Return 1 if the service could not start, 0 otherwise.
+    """Run the contract that ``REFERENCE_CONTRACT`` names (default v0). Return the exit code."""
+    contract = os.environ.get("REFERENCE_CONTRACT", "") or "v0"
+    if contract == "v1":
+        from reference_datastorage.v1 import start
 
-    A port that is taken ends in 0 as well: contract v0 treats a failed listener as a normal stop.
-    """
+        return start.main()
     log.configure(production=os.environ.get("ENV") == "production")
-    path = os.environ.get("CONFIG_PATH", "")
-    if not path:
-        _log.error("CONFIG_PATH not set", "CONFIG_PATH environment variable required (ADR-030)", env_var="CONFIG_PATH")
+    if contract != "v0":
+        _log.error(f"there is no contract {contract}", "REFERENCE_CONTRACT must be v0 or v1")
         return 1
-    _log.info("Loading configuration from YAML file (ADR-030)", config_path=path)
-    try:
-        config = load(path)
-    except ConfigError as error:
-        _log.error(error, error.summary, config_path=path)
-        return 1
-    _log.info(
-        "Configuration loaded successfully (ADR-030)",
-        service="reference-datastorage",
-        port=config.server.port,
-        database_host=config.database.host,
-        database_port=config.database.port,
-        redis_addr=config.redis.addr,
-        log_level=config.log_level,
-    )
-    return asyncio.run(_run(config))
-
-
-async def _run(config: Config) -> int:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):  # from the start: process 1 of a container has no default handlers
-        loop.add_signal_handler(number, stop.set)
-    connecting = asyncio.create_task(_connect(config))
-    stopping = asyncio.create_task(stop.wait())
-    await asyncio.wait({connecting, stopping}, return_when=asyncio.FIRST_COMPLETED)
-    if not connecting.done():
-        connecting.cancel()
-        _log.info("Shutdown signal received before the service had started")
-        return 0
-    try:
-        store, queue = connecting.result()
-    except (StoreError, DlqError) as error:
-        _log.error(error, "Failed to create server")
-        return 1
-    try:
-        await _serve(config, store, queue, stopping)
-    finally:
-        await store.close()
-        await queue.close()
-    _log.info("Data Storage service stopped (ADR-030 + DD-007)")
-    return 0
+    config = read_config(load)
+    return 1 if config is None else run(lambda: _connect(config), partial(_serve, config))
 
 
 async def _connect(config: Config) -> tuple[Store, DeadLetterQueue]:
@@ -121,26 +69,12 @@ async def _serve(config: Config, store: Store, queue: DeadLetterQueue, stopping:
         host=config.server.host,
         shutdown_timeout=format_duration(timeout),
     )
-    try:
-        listener = _listen(config.server.port)
-    except OSError as error:
-        reason = os.strerror(error.errno or errno.EIO).lower()
-        _log.error(f"listen tcp :{config.server.port}: bind: {reason}", "Server error")
+    listener = listen(config.server.port)
+    if listener is None:
         return
     read_timeout = config.server.read_timeout.total_seconds()
     service = Service(store, queue, read_timeout)
-    server = _Server(
-        uvicorn.Config(
-            service.app(),
-            loop="asyncio",
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            **limits.settings(read_timeout, config.server.write_timeout.total_seconds()),
-        )
-    )
+    server = make_server(service.app(), read_timeout, config.server.write_timeout.total_seconds())
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     _log.info("HTTP server listening", addr=f"{config.server.host}:{config.server.port}")
     await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -152,7 +86,7 @@ async def _serve(config: Config, store: Store, queue: DeadLetterQueue, stopping:
 
 async def _stop(
     service: Service,
-    server: _Server,
+    server: Server,
     serving: asyncio.Task[None],
     store: Store,
     queue: DeadLetterQueue,
@@ -186,15 +120,7 @@ async def _replay(store: Store, queue: DeadLetterQueue, timeout: float) -> None:
             if error.sqlstate != UNIQUE_VIOLATION:
                 raise
 
-    try:
-        async with asyncio.timeout(timeout):
-            replay = await queue.replay(write)
-    except TimeoutError:
-        _log.error("timed out", "DLQ drain incomplete, the rest stays in Redis")
-    except (DlqError, StoreError) as error:
-        _log.error(error, "DLQ drain incomplete, the rest stays in Redis")
-    else:
-        _log.info("DLQ drain complete", events_processed=replay.stored, events_kept=replay.kept)
+    await drain(queue.replay(write), timeout)
 
 
 def shutdown_timeout(text: str) -> timedelta:
@@ -203,25 +129,6 @@ def shutdown_timeout(text: str) -> timedelta:
         return parse_duration(text) if text else DEFAULT_SHUTDOWN_TIMEOUT
     except ValueError:
         return DEFAULT_SHUTDOWN_TIMEOUT
-
-
-def _listen(port: int) -> socket.socket:
-    """Bind every interface, IPv6 included where the machine has it. Raises OSError."""
-    listener = _bind(port)
-    # For every connection: asyncio does that only for sockets that name their protocol. Without, the second part of an
-    # answer waits 40 ms for a client that is slow to acknowledge the first.
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return listener
-
-
-def _bind(port: int) -> socket.socket:
-    if socket.has_dualstack_ipv6():
-        try:
-            return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True)
-        except OSError as error:
-            if error.errno != errno.EADDRNOTAVAIL:  # IPv6 compiled in, but switched off
-                raise
-    return socket.create_server(("", port))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The kubernaut.integration authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The HTTP side of contract v0."""
+"""The HTTP side: all of contract v0, and what contract v1 takes over from it."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from reference_datastorage.dlq import DlqError
-from reference_datastorage.events import Event, EventQuery, parse_batch, parse_event, parse_json, parse_query
+from reference_datastorage.events import V0, Event, EventQuery, Rules, parse_batch, parse_event, parse_json, parse_query
 from reference_datastorage.gotime import format_rfc3339
-from reference_datastorage.limits import RequestLimits
+from reference_datastorage.limits import MAX_BODY, RequestLimits
 from reference_datastorage.log import Logger
 from reference_datastorage.problems import ProblemError, database_problem, respond, validation_problem
 from reference_datastorage.store import Page, PageTooLargeError, StoreError
@@ -93,7 +93,12 @@ class Metrics:
 
 
 class Service:
-    """The routes and what they share. ``shutting_down`` turns readiness off; everything else keeps working."""
+    """The routes and what they share. ``shutting_down`` turns readiness off; everything else keeps working.
+
+    What another contract does otherwise, it overrides: the rules of an event, and the methods that say so.
+    """
+
+    rules: Rules = V0
 
     def __init__(self, store: EventStore, queue: EventQueue, read_timeout: float) -> None:
         """Take the two stores, and the seconds that a request's body may take to arrive."""
@@ -103,36 +108,34 @@ class Service:
 
     def app(self) -> Starlette:
         """Return the ASGI application."""
+        routes = [
+            Route("/health", self.health),
+            Route("/health/ready", self.ready),
+            Route("/health/live", self.live),
+            Route("/metrics", self.metrics),
+            Route("/api/v1/audit/events", self.query, methods=["GET"]),
+            Route("/api/v1/audit/events", self.create, methods=["POST"]),
+            Route("/api/v1/audit/events/batch", self.create_batch, methods=["POST"]),
+        ]
+        return self.application(routes, [Middleware(RequestLog), cors(["*"], ["Link", "X-Request-Id"]), self.limits()])
+
+    def application(self, routes: Sequence[Route], middleware: Sequence[Middleware] = ()) -> Starlette:
+        """Return an application that answers what it does not know as the original's router does."""
         app = Starlette(
-            routes=[
-                Route("/health", self.health),
-                Route("/health/ready", self.ready),
-                Route("/health/live", self.live),
-                Route("/metrics", self.metrics),
-                Route("/api/v1/audit/events", self.query, methods=["GET"]),
-                Route("/api/v1/audit/events", self.create, methods=["POST"]),
-                Route("/api/v1/audit/events/batch", self.create_batch, methods=["POST"]),
-            ],
-            middleware=[
-                Middleware(_RequestLog),
-                Middleware(
-                    CORSMiddleware,
-                    allow_origins=["*"],
-                    allow_methods=["GET", "POST", "OPTIONS"],
-                    allow_headers=["Accept", "Authorization", "Content-Type", "X-Request-ID"],
-                    expose_headers=["Link", "X-Request-Id"],
-                    max_age=300,
-                ),
-                Middleware(RequestLimits, read_timeout=self._read_timeout),
-            ],
-            exception_handlers={ProblemError: self._refuse, HTTPException: _no_route, Exception: respond},
+            routes=routes,
+            middleware=middleware,
+            exception_handlers={ProblemError: self.refuse, HTTPException: _no_route, Exception: respond},
         )
         # The original's router neither answers HEAD for GET nor redirects /health/ to /health.
         app.router.redirect_slashes = False
-        for route in app.routes:
-            if isinstance(route, Route) and route.methods:
+        for route in routes:
+            if route.methods:
                 route.methods.discard("HEAD")
         return app
+
+    def limits(self) -> Middleware:
+        """Return what bounds requests and answers."""
+        return Middleware(RequestLimits, read_timeout=self._read_timeout, max_body=self.max_body())
 
     async def health(self, _request: Request) -> Response:
         """200 while PostgreSQL answers, else 503. Says nothing about the schema or Redis: so does the original."""
@@ -140,23 +143,23 @@ class Service:
             await self._store.ping()
         except StoreError as error:
             _log.error(error, "Health check failed - database unreachable")
-            return _Probed({"status": "unhealthy", "database": "unreachable", "error": str(error)}, 503)
-        return _Probed({"status": "healthy", "database": "connected"})
+            return Probed({"status": "unhealthy", "database": "unreachable", "error": str(error)}, 503)
+        return Probed({"status": "healthy", "database": "connected"})
 
     async def ready(self, _request: Request) -> Response:
         """200 while PostgreSQL answers and no stop is under way, else 503 with the reason."""
         if self.shutting_down:
-            return _Probed({"status": "not_ready", "reason": "shutting_down"}, 503)
+            return Probed({"status": "not_ready", "reason": "shutting_down"}, 503)
         try:
             await self._store.ping()
         except StoreError as error:
             body = {"status": "not_ready", "reason": "database_unreachable", "error": str(error)}
-            return _Probed(body, 503)
-        return _Probed({"status": "ready"})
+            return Probed(body, 503)
+        return Probed({"status": "ready"})
 
     async def live(self, _request: Request) -> Response:
         """200 as long as the process can answer at all."""
-        return _Probed({"status": "alive"})
+        return Probed({"status": "alive"})
 
     async def metrics(self, _request: Request) -> Response:
         """Metrics in Prometheus' text format."""
@@ -164,11 +167,11 @@ class Service:
 
     async def create(self, request: Request) -> Response:
         """201 when the event is in PostgreSQL, 202 when only the dead letter queue has it, 500 when nobody does."""
-        event = parse_event(parse_json(await self._body(request)), datetime.now(UTC))
+        value = parse_json(await self._body(request))
+        [event] = self.accept(request, [parse_event(value, datetime.now(UTC), self.rules)])
         started = time.monotonic()
         try:
-            if event.parent_event_id is not None and not await self._store.exists(event.parent_event_id):
-                raise validation_problem("parent event does not exist")
+            await self.find_parent(event)
             await self._store.insert(event)
         except StoreError as error:
             _log.error(error, "Database write failed", **_identify(event))
@@ -184,14 +187,16 @@ class Service:
         )
 
     async def create_batch(self, request: Request) -> Response:
-        """201 when every event is in PostgreSQL, 500 when none is: contract v0 has no second way for a batch."""
-        events = parse_batch(parse_json(await self._body(request)), datetime.now(UTC))
+        """201 when every event is in PostgreSQL; else what the contract has for a failed batch."""
+        value = parse_json(await self._body(request))
+        events = self.accept(request, parse_batch(value, datetime.now(UTC), self.rules))
         started = time.monotonic()
         try:
+            await self.find_parents(events)
             await self._store.insert_batch(events)
         except StoreError as error:
             _log.error(error, "Batch database write failed", count=len(events))
-            raise database_problem("Failed to write audit events batch to database") from error
+            return await self.keep_batch(events, error)
         self._stored(events, "audit_events_batch", started)
         message = f"{len(events)} audit events created successfully"
         return JSONResponse({"event_ids": [str(event.event_id) for event in events], "message": message}, 201)
@@ -199,7 +204,7 @@ class Service:
     async def query(self, request: Request) -> Response:
         """200 with a page of events, newest first."""
         # Of a parameter that comes twice the first one counts.
-        query = parse_query(dict(reversed(request.query_params.multi_items())))
+        query = parse_query(dict(reversed(request.query_params.multi_items())), rules=self.rules)
         try:
             page = await self._store.query(query)
         except PageTooLargeError as error:
@@ -215,6 +220,30 @@ class Service:
         }
         return JSONResponse({"data": page.rows, "pagination": pagination})
 
+    def accept(self, _request: Request, events: list[Event]) -> list[Event]:
+        """Judge valid events once more, all of a request together. Contract v0 takes them as they are."""
+        return events
+
+    async def find_parent(self, event: Event, prefix: str = "") -> None:
+        """Refuse an event whose parent is not stored. Raises ProblemError and StoreError."""
+        if event.parent_event_id is not None and not await self._store.exists(event.parent_event_id):
+            raise validation_problem(f"{prefix}parent event does not exist")
+
+    async def find_parents(self, events: Sequence[Event]) -> None:
+        """Refuse a batch with an event whose parent is not stored. Contract v0 does not look."""
+
+    async def keep_batch(self, _events: Sequence[Event], error: StoreError) -> Response:
+        """Answer a batch that PostgreSQL did not take: contract v0 has no second way for it."""
+        raise database_problem("Failed to write audit events batch to database") from error
+
+    def last_error(self, reason: StoreError) -> str:
+        """Return what a dead letter says about its failure."""
+        return f"failed to insert audit event: {reason}"
+
+    def max_body(self) -> int:
+        """Return the bytes that a request's body may have."""
+        return MAX_BODY
+
     async def _body(self, request: Request) -> bytes:
         """Return the request's body. Raises ProblemError for the wrong type, and what the limits have."""
         content_type = request.headers.get("content-type", "")
@@ -229,7 +258,7 @@ class Service:
 
     async def _enqueue(self, event: Event, reason: StoreError) -> Response:
         try:
-            await self._queue.enqueue(event, f"failed to insert audit event: {reason}")
+            await self._queue.enqueue(event, self.last_error(reason))
         except DlqError as error:
             _log.error(
                 error, "DLQ fallback also failed - data loss risk", original_error=str(reason), **_identify(event)
@@ -247,14 +276,27 @@ class Service:
             self._metrics.traces.labels(event.event_category, "success").inc()
             self._metrics.lag.labels(event.event_category).observe((now - event.event_timestamp).total_seconds())
 
-    async def _refuse(self, request: Request, error: Exception) -> Response:
+    async def refuse(self, request: Request, error: Exception) -> Response:
+        """Answer, log and count a refusal."""
         if isinstance(error, ProblemError) and error.status < 500:
             _log.info("Request refused", path=request.url.path, status=error.status, error=error.detail)
             self._metrics.refused.labels(next(iter(error.field_errors), "body"), error.slug).inc()
         return respond(request, error)
 
 
-class _Probed(JSONResponse):
+def cors(origins: Sequence[str], exposed: Sequence[str] = ()) -> Middleware:
+    """Return what lets pages of ``origins`` use the service, and read the headers ``exposed`` of its answers."""
+    return Middleware(
+        CORSMiddleware,
+        allow_origins=origins,
+        allow_methods=["GET", "POST", "OPTIONS"],
+        allow_headers=["Accept", "Authorization", "Content-Type", "X-Request-ID"],
+        expose_headers=exposed,
+        max_age=300,
+    )
+
+
+class Probed(JSONResponse):
     """An answer of a health probe: JSON that the original calls text."""
 
     media_type = "text/plain"
@@ -272,7 +314,7 @@ def _identify(event: Event) -> dict[str, str]:
     return {"event_type": event.event_type, "correlation_id": event.correlation_id}
 
 
-class _RequestLog:
+class RequestLog:
     """Logs one line per request. Plain ASGI: Starlette's base class would put a task and a queue around each."""
 
     def __init__(self, app: ASGIApp) -> None:

@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The kubernaut.integration authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Configuration by ADR-030: one YAML file, two secret files, then validation, with the failure texts of contract v0."""
+"""Configuration by ADR-030: one YAML file, two secret files, then validation, with the original's failure texts.
+
+Here is what both contracts share, and what contract v0 reads; ``v1/config.py`` is what contract v1 reads.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +16,11 @@ import yaml
 from reference_datastorage.gotime import parse_duration
 
 _TAG = "tag:yaml.org,2002:"
-_LEVELS = ("debug", "info", "warn", "error")
+LEVELS = ("debug", "info", "warn", "error")
 _FORMATS = ("json", "console")
-_DEFAULT_TIMEOUT = timedelta(seconds=30)
-_DEFAULT_DLQ_MAX_LEN = 10_000
+SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+DEFAULT_TIMEOUT = timedelta(seconds=30)
+DEFAULT_DLQ_MAX_LEN = 10_000
 
 
 class ConfigError(Exception):
@@ -49,6 +53,11 @@ class Database:
     ssl_mode: str
     password: str = field(repr=False)
 
+    @property
+    def ssl_mode_is_valid(self) -> bool:
+        """Tell whether PostgreSQL's client knows the mode; without one it takes its own."""
+        return self.ssl_mode in ("", *SSL_MODES)
+
     def conninfo(self) -> str:
         """Return the keyword/value string, unquoted in the contract's order.
 
@@ -80,7 +89,7 @@ class Config:
     log_level: str
 
 
-class _Section:
+class Section:
     """One mapping of the file, read the way a typed, non-strict decoder reads it: unknown keys are not looked at."""
 
     def __init__(self, node: yaml.Node | None) -> None:
@@ -88,15 +97,16 @@ class _Section:
         if node is None or node.tag == f"{_TAG}null":
             return
         if not isinstance(node, yaml.MappingNode):
-            raise _mismatch(node, "a mapping")
+            raise mismatch(node, "a mapping")
         for key, value in node.value:
             name = str(key.value)
             if name in self._nodes:
                 raise _parse_error(f'line {key.start_mark.line + 1}: mapping key "{name}" already defined')
             self._nodes[name] = value
 
-    def section(self, key: str) -> _Section:
-        return _Section(self._nodes.get(key))
+    def section(self, key: str) -> Section:
+        """Return the mapping at ``key``; absent and null are an empty one."""
+        return Section(self._nodes.get(key))
 
     def string(self, key: str) -> str:
         """Return the scalar's own text: an unquoted number or word is a string too. Absent and null are empty."""
@@ -104,7 +114,7 @@ class _Section:
         if node is None or node.tag == f"{_TAG}null":
             return ""
         if not isinstance(node, yaml.ScalarNode):
-            raise _mismatch(node, "string")
+            raise mismatch(node, "string")
         return str(node.value)
 
     def integer(self, key: str) -> int:
@@ -113,18 +123,40 @@ class _Section:
         if node is None or node.tag == f"{_TAG}null":
             return 0
         if node.tag != f"{_TAG}int":
-            raise _mismatch(node, "int")
+            raise mismatch(node, "int")
         try:
             return int(node.value, 0)
         except ValueError:
-            raise _mismatch(node, "int") from None
+            raise mismatch(node, "int") from None
+
+    def boolean(self, key: str) -> bool:
+        """Return true or false; absent and null are false. A quoted word is neither."""
+        node = self._nodes.get(key)
+        if node is None or node.tag == f"{_TAG}null":
+            return False
+        if node.tag != f"{_TAG}bool":
+            raise mismatch(node, "bool")
+        return str(node.value).lower() in ("true", "yes", "on")
+
+    def strings(self, key: str) -> list[str]:
+        """Return a list of texts; absent and null are an empty one."""
+        node = self._nodes.get(key)
+        if node is None or node.tag == f"{_TAG}null":
+            return []
+        if not isinstance(node, yaml.SequenceNode):
+            raise mismatch(node, "[]string")
+        for item in node.value:
+            if not isinstance(item, yaml.ScalarNode):
+                raise mismatch(item, "string")
+        return [str(item.value) for item in node.value]
 
 
 def _parse_error(reason: str) -> ConfigError:
     return ConfigError("Failed to load configuration file (ADR-030)", f"failed to parse config: yaml: {reason}")
 
 
-def _mismatch(node: yaml.Node, wanted: str) -> ConfigError:
+def mismatch(node: yaml.Node, wanted: str) -> ConfigError:
+    """Return the error for a value of another type than ``wanted``."""
     shown = f" `{node.value}`" if isinstance(node, yaml.ScalarNode) else ""
     tag = node.tag.replace(_TAG, "!!")
     return _parse_error(
@@ -134,7 +166,7 @@ def _mismatch(node: yaml.Node, wanted: str) -> ConfigError:
 
 def load(path: str) -> Config:
     """Read the file at ``path`` and the secret files it names, and validate the whole. Raises ConfigError."""
-    root = _read(path)
+    root = read(path)
     server, database, redis = root.section("server"), root.section("database"), root.section("redis")
     logging = root.section("logging")
     # Types are checked by reading every known key before any secret file is opened, as a decoder does.
@@ -149,38 +181,39 @@ def load(path: str) -> Config:
     addr, dlq_max_len = redis.string("addr"), redis.integer("dlq_max_len")
     level, log_format = logging.string("level"), logging.string("format")
 
-    user, password = _database_secrets(database, configured_user)
-    redis_password = _redis_secrets(redis)
+    user, password = database_secrets(database, configured_user)
+    redis_password = redis_secrets(redis)
 
-    _check_database(database_host, database_port, name, user)
-    _check_port("server", port, 1024)
-    _require("redis address", addr)
-    if level and level not in _LEVELS:
-        raise _invalid(f"invalid log level: {level} (must be debug, info, warn, or error)")
+    check_database(database_host, database_port, name, user)
+    check_port("server", port, 1024)
+    require("redis address", addr)
+    if level and level not in LEVELS:
+        raise invalid(f"invalid log level: {level} (must be debug, info, warn, or error)")
     if log_format and log_format not in _FORMATS:
-        raise _invalid(f"invalid log format: {log_format} (must be json or console)")
-    durations = {key: _duration(key, text) for key, text in timeouts + lifetimes}
+        raise invalid(f"invalid log format: {log_format} (must be json or console)")
+    durations = {key: duration(key, text) for key, text in timeouts + lifetimes}
     return Config(
         server=Server(
             port=port,
             host=host,
-            read_timeout=durations["read_timeout"] or _DEFAULT_TIMEOUT,
-            write_timeout=durations["write_timeout"] or _DEFAULT_TIMEOUT,
+            read_timeout=durations["read_timeout"] or DEFAULT_TIMEOUT,
+            write_timeout=durations["write_timeout"] or DEFAULT_TIMEOUT,
         ),
         database=Database(
             host=database_host, port=database_port, name=name, user=user, ssl_mode=ssl_mode, password=password
         ),
         redis=Redis(
-            addr=addr, dlq_max_len=dlq_max_len if dlq_max_len > 0 else _DEFAULT_DLQ_MAX_LEN, password=redis_password
+            addr=addr, dlq_max_len=dlq_max_len if dlq_max_len > 0 else DEFAULT_DLQ_MAX_LEN, password=redis_password
         ),
         log_level=level,
     )
 
 
-def _read(path: str) -> _Section:
+def read(path: str) -> Section:
+    """Return the whole file. Raises ConfigError."""
     try:
         with open(path, encoding="utf-8") as file:
-            return _Section(yaml.compose(file, Loader=yaml.SafeLoader))
+            return Section(yaml.compose(file, Loader=yaml.SafeLoader))
     except OSError as error:
         reason = f"failed to read config file: {_os_error(path, error)}"
         raise ConfigError("Failed to load configuration file (ADR-030)", reason) from error
@@ -188,20 +221,22 @@ def _read(path: str) -> _Section:
         raise _parse_error(_one_line(error)) from error
 
 
-def _database_secrets(section: _Section, user: str) -> tuple[str, str]:
+def database_secrets(section: Section, user: str) -> tuple[str, str]:
+    """Return user and password; the file's user goes before ``user``. Raises ConfigError."""
     secrets = _Secrets("database", section)
     password = secrets.password()
     return secrets.optional(section.string("usernameKey"), "username") or user, password
 
 
-def _redis_secrets(section: _Section) -> str:
+def redis_secrets(section: Section) -> str:
+    """Return the password, which may be empty. Raises ConfigError."""
     return _Secrets("redis", section).password()
 
 
 class _Secrets:
     """The secret file of one owner (``database`` or ``redis``). No value of it ever becomes part of a message."""
 
-    def __init__(self, owner: str, section: _Section) -> None:
+    def __init__(self, owner: str, section: Section) -> None:
         self._owner, self._key, self._file = owner, section.string("passwordKey"), section.string("secretsFile")
         for key, value in (("secretsFile", self._file), ("passwordKey", self._key)):
             if not value:
@@ -257,31 +292,36 @@ def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())
 
 
-def _invalid(reason: str) -> ConfigError:
+def invalid(reason: str) -> ConfigError:
+    """Return the error for values that were read and cannot be used."""
     return ConfigError("Invalid configuration (ADR-030)", reason)
 
 
-def _require(what: str, value: str) -> None:
+def require(what: str, value: str) -> None:
+    """Demand a value. Raises ConfigError."""
     if not value:
-        raise _invalid(f"{what} required")
+        raise invalid(f"{what} required")
 
 
-def _check_database(host: str, port: int, name: str, user: str) -> None:
-    _require("database host", host)
-    _check_port("database", port, 1)
-    _require("database name", name)
-    _require("database user", user)
+def check_database(host: str, port: int, name: str, user: str) -> None:
+    """Demand what it takes to reach PostgreSQL. Raises ConfigError."""
+    require("database host", host)
+    check_port("database", port, 1)
+    require("database name", name)
+    require("database user", user)
 
 
-def _check_port(owner: str, port: int, lowest: int) -> None:
+def check_port(owner: str, port: int, lowest: int) -> None:
+    """Demand a port from ``lowest`` on. Raises ConfigError."""
     if port == 0:
-        raise _invalid(f"{owner} port required")
+        raise invalid(f"{owner} port required")
     if not lowest <= port <= 65535:
-        raise _invalid(f"{owner} port must be between {lowest} and 65535, got: {port}")
+        raise invalid(f"{owner} port must be between {lowest} and 65535, got: {port}")
 
 
-def _duration(key: str, text: str) -> timedelta | None:
+def duration(key: str, text: str) -> timedelta | None:
+    """Read a Go duration; None for an empty text. Raises ConfigError that names ``key``."""
     try:
         return parse_duration(text) if text else None
     except ValueError as error:
-        raise _invalid(f"invalid {key}: {error}") from None
+        raise invalid(f"invalid {key}: {error}") from None

@@ -19,7 +19,7 @@ import redis.asyncio as redis
 from redis.exceptions import RedisError
 
 from reference_datastorage.config import Redis
-from reference_datastorage.events import Event
+from reference_datastorage.events import V0, Event
 from reference_datastorage.gotime import format_rfc3339_nano, parse_rfc3339
 from reference_datastorage.log import Logger
 from reference_datastorage.store import StoreError
@@ -28,6 +28,7 @@ EVENTS_STREAM = "audit:dlq:events"
 ENQUEUE_TIMEOUT = 3.0  # seconds
 START_TIMEOUT = 5.0  # seconds
 _PAGE = 100
+_MORE = ("actor_ip", "parent_event_date", "error_code", "error_message")
 _ADDRESS = re.compile(r"\('([^']+)', (\d+)")
 
 _log = Logger("datastorage")
@@ -46,7 +47,13 @@ class Replay:
 
 
 class DeadLetterQueue:
-    """The stream ``audit:dlq:events``, bounded exactly: beyond ``dlq_max_len`` Redis drops the oldest entry."""
+    """The stream ``audit:dlq:events``: beyond ``dlq_max_len`` Redis drops the oldest entry.
+
+    ``cluster`` is what an entry calls the cluster's name; ``approximate`` lets Redis drop entries when it likes.
+    """
+
+    cluster = V0.cluster
+    approximate = False
 
     def __init__(self, config: Redis) -> None:
         """Prepare the client; nothing is opened before the first use. Raises DlqError for an address without a port."""
@@ -69,10 +76,7 @@ class DeadLetterQueue:
 
     async def enqueue(self, event: Event, last_error: str) -> None:
         """Keep an event that PostgreSQL refused for the reason ``last_error``. Raises DlqError."""
-        fields: Any = {"message": encode(event, last_error, datetime.now(UTC))}
-        await self._call(
-            ENQUEUE_TIMEOUT, self._client.xadd(EVENTS_STREAM, fields, maxlen=self._max_len, approximate=False)
-        )
+        await self._append(EVENTS_STREAM, {"message": encode(event, last_error, datetime.now(UTC), self.cluster)})
 
     async def replay(self, store: Callable[[Event], Awaitable[None]]) -> Replay:
         """Offer every entry to ``store``, oldest first; one that it takes is removed, one that it refuses stays.
@@ -87,7 +91,7 @@ class DeadLetterQueue:
                 return Replay(stored, kept)
             for entry_id, fields in page:
                 try:
-                    await store(decode(fields.get("message", "")))
+                    await store(decode(fields.get("message", ""), self.cluster))
                 except (ValueError, LookupError, TypeError, AttributeError) as error:
                     _log.error(error, "DLQ entry kept: not an audit event", entry_id=entry_id)
                     kept += 1
@@ -105,6 +109,11 @@ class DeadLetterQueue:
         """Close the connections to Redis."""
         await self._client.aclose()
 
+    async def _append(self, stream: str, fields: Any) -> None:
+        await self._call(
+            ENQUEUE_TIMEOUT, self._client.xadd(stream, fields, maxlen=self._max_len, approximate=self.approximate)
+        )
+
     async def _call(self, timeout: float, command: Any) -> Any:
         try:
             async with asyncio.timeout(timeout):
@@ -113,7 +122,7 @@ class DeadLetterQueue:
             raise DlqError(describe(error, self._host, self._port)) from error
 
 
-def encode(event: Event, last_error: str, now: datetime) -> str:
+def encode(event: Event, last_error: str, now: datetime, cluster: str = V0.cluster) -> str:
     """Return an entry's ``message``. ``event_data`` is base64 of its JSON there, as in the original."""
     data = base64.b64encode(json.dumps(event.event_data, allow_nan=False).encode()).decode()
     payload: dict[str, object] = {
@@ -130,16 +139,16 @@ def encode(event: Event, last_error: str, now: datetime) -> str:
         "resource_id": event.resource_id,
         "correlation_id": event.correlation_id,
         "event_data": data,
-        "retention_days": 0,  # the original fills the default in later, when it writes the row
-        "is_sensitive": False,
+        "retention_days": event.retention_days,
+        "is_sensitive": event.is_sensitive,
     }
     optional = {
         "parent_event_id": str(event.parent_event_id) if event.parent_event_id else None,
         "namespace": event.namespace,
-        "cluster_name": event.cluster_name,
+        cluster: event.cluster_name,
         "severity": event.severity,
         "duration_ms": event.duration_ms,
-    }
+    } | {name: getattr(event, name) for name in _MORE}
     return json.dumps(
         {
             "type": "audit_event",
@@ -151,7 +160,7 @@ def encode(event: Event, last_error: str, now: datetime) -> str:
     )
 
 
-def decode(message: str) -> Event:
+def decode(message: str, cluster: str = V0.cluster) -> Event:
     """Return an entry's event. Raises ValueError, LookupError, TypeError or AttributeError for what is no entry."""
     payload = json.loads(message)["payload"]
     parent = payload.get("parent_event_id")
@@ -168,12 +177,15 @@ def decode(message: str) -> Event:
         resource_type=payload["resource_type"],
         resource_id=payload["resource_id"],
         namespace=payload.get("namespace"),
-        cluster_name=payload.get("cluster_name"),
+        cluster_name=payload.get(cluster),
         actor_type=payload["actor_type"],
         actor_id=payload["actor_id"],
         severity=payload.get("severity"),
         duration_ms=payload.get("duration_ms"),
         event_data=json.loads(base64.b64decode(payload["event_data"])),
+        retention_days=payload.get("retention_days", 0),
+        is_sensitive=payload.get("is_sensitive", False),
+        **{name: payload[name] for name in _MORE if name in payload},
     )
 
 

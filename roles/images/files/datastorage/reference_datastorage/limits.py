@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What clients may take of the service: connections, bytes, memory, time.
 
-Contract v0 has no limits of its own. These lie beyond what suites send, and keep the service alive in a container of
-512 MiB whatever arrives.
+Contract v0 has no limits of its own, and v1 has few. These lie beyond what suites send, and keep the service alive in a
+container of 512 MiB whatever arrives.
 """
 
 from __future__ import annotations
@@ -90,9 +90,12 @@ class RequestLimits:
     waits for its reader here, while its share of memory is held, and not in the server's buffer.
     """
 
-    def __init__(self, app: ASGIApp, read_timeout: float) -> None:
-        """Wrap ``app``; a body may take ``read_timeout`` seconds to arrive, and as long again to find room."""
-        self._app, self._read_timeout = app, read_timeout
+    def __init__(self, app: ASGIApp, read_timeout: float, max_body: int = MAX_BODY) -> None:
+        """Wrap ``app``; a body may take ``read_timeout`` seconds to arrive, and as long again to find room.
+
+        It may have ``max_body`` bytes; one beyond MAX_BUFFERED waits until it is alone.
+        """
+        self._app, self._read_timeout, self._max_body = app, read_timeout, max_body
         self._buffered, self._decoded, self._pages = Budget(MAX_BUFFERED), Budget(MAX_DECODED), Budget(MAX_DECODED)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -123,8 +126,8 @@ class RequestLimits:
     async def _read(self, scope: Scope, receive: Receive, shares: contextlib.AsyncExitStack) -> Message:
         expected = _declared_length(scope)
         if expected is not None:
-            if expected > MAX_BODY:
-                raise _too_large(f"request body exceeds maximum of {MAX_BODY} bytes")
+            if expected > self._max_body:
+                raise _too_large(f"request body exceeds maximum of {self._max_body} bytes")
             await self._find_room(self._buffered, expected, shares)
         deadline = asyncio.get_running_loop().time() + self._read_timeout
         body = bytearray()
@@ -134,10 +137,10 @@ class RequestLimits:
                 return message
             body += message.get("body", b"")
             if expected is None and len(body) > SMALL:  # it counts as the longest, because nobody said how long it is
-                expected = MAX_BODY
+                expected = self._max_body
                 await self._find_room(self._buffered, expected, shares)
-            if len(body) > MAX_BODY:
-                raise _too_large(f"request body exceeds maximum of {MAX_BODY} bytes")
+            if len(body) > self._max_body:
+                raise _too_large(f"request body exceeds maximum of {self._max_body} bytes")
             if not message.get("more_body", False):
                 break
         weight = weigh(body)

@@ -10,10 +10,14 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 TYPE_PREFIX = "https://kubernaut.ai/problems/"
+_LOCATED = ("database-error", "internal-error", "batch-size-exceeded")
 
 
 class ProblemError(Exception):
-    """Ends a request with a problem; ``slug`` is the last part of its type. The text is the problem's detail."""
+    """Ends a request with a problem; ``slug`` is the last part of its type. The text is the problem's detail.
+
+    A problem without a slug has no type beyond its status (``about:blank``), and no instance.
+    """
 
     def __init__(
         self, status: int, slug: str, title: str, detail: str, field_errors: Mapping[str, str] | None = None
@@ -25,14 +29,12 @@ class ProblemError(Exception):
 
     def body(self, instance: str) -> dict[str, object]:
         """Return the answer's JSON; ``instance`` is the path of the request."""
-        body: dict[str, object] = {
-            "type": TYPE_PREFIX + self.slug,
-            "title": self.title,
-            "status": self.status,
-            "detail": self.detail,
-        }
+        body: dict[str, object] = {"title": self.title, "status": self.status, "detail": self.detail}
+        if not self.slug:
+            return {"type": "about:blank"} | body
+        body = {"type": TYPE_PREFIX + self.slug} | body
         # Only these failures say where they happened; ``field_errors`` of a refusal are for the metrics.
-        return body | {"instance": instance} if self.slug in ("database-error", "internal-error") else body
+        return body | {"instance": instance} if self.slug in _LOCATED else body
 
 
 class QueryProblemError(ProblemError):
@@ -53,8 +55,25 @@ class QueryProblemError(ProblemError):
         return super().body(instance) | more
 
 
+class WindowError(ProblemError):
+    """The 400 for an event from the future or from long ago. ``what`` names the event: one of a batch by its index."""
+
+    def __init__(self, prefix: str, reason: str) -> None:
+        """Keep which event it is, by what stands before the reason."""
+        super().__init__(400, "validation-error", "Validation Error", f"{prefix}invalid timestamp: {reason}")
+        self.what = prefix.removesuffix(": ") or "audit event request"
+
+
+class SchemaError(ProblemError):
+    """The 400 for a request that breaks the published schema, as opposed to a rule beyond it."""
+
+    def __init__(self, detail: str, field_errors: Mapping[str, str] | None = None) -> None:
+        """Keep which part of the schema was broken."""
+        super().__init__(400, "validation-error", "Validation Error", detail, field_errors)
+
+
 def validation_problem(detail: str, field_errors: Mapping[str, str] | None = None) -> ProblemError:
-    """Return the 400 for a request that breaks the schema or a rule."""
+    """Return the 400 for a request that breaks a rule."""
     return ProblemError(400, "validation-error", "Validation Error", detail, field_errors)
 
 

@@ -15,7 +15,7 @@ import time
 import uuid
 from collections import deque
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import cast
 
@@ -29,9 +29,6 @@ from reference_datastorage.events import RETENTION_DAYS, Event, EventQuery
 from reference_datastorage.gotime import format_rfc3339_nano
 from reference_datastorage.limits import COPIES, COPIES_OF_ASCII, MAX_DECODED, MIB, TOKEN_BYTES, TOKENS, room_for_page
 
-MAX_CONNECTIONS = 25
-MAX_IDLE_CONNECTIONS = 5
-CONNECTION_LIFETIME = 300.0  # seconds
 SINGLE_TIMEOUT = 5.0  # seconds, of this and the following
 BATCH_TIMEOUT = 30.0
 QUERY_TIMEOUT = 10.0
@@ -40,7 +37,7 @@ START_TIMEOUT = 10.0
 
 # Columns of audit_events that a client decides about, with the type that its JSON form is read as. Texts are read as
 # text, so that one too long for its column is an error and not cut off.
-_COLUMNS = {
+COLUMNS = {
     "event_id": "uuid",
     "event_version": "text",
     "event_timestamp": "timestamptz",
@@ -64,17 +61,18 @@ _COLUMNS = {
 }
 
 
-def _insert_statement(columns: Sequence[str]) -> bytes:
+def insert_statement(columns: Mapping[str, str]) -> bytes:
+    """Return the INSERT of any number of rows, given as one array of JSON objects; ``columns`` maps names to types."""
     names = ", ".join(columns)
-    typed = ", ".join(f"{name} {_COLUMNS[name]}" for name in columns)
+    typed = ", ".join(f"{name} {kind}" for name, kind in columns.items())
     # One parameter and one round trip for any number of rows; a single statement is atomic by itself.
     rows = f"jsonb_to_recordset(%s::jsonb) AS event({typed})"
     return f"INSERT INTO audit_events ({names}) SELECT {names} FROM {rows}".encode()  # noqa: S608 - constants only
 
 
-_INSERT_ONE = _insert_statement(tuple(_COLUMNS))
+_INSERT_ONE = insert_statement(COLUMNS)
 # The batch has never written event_version: the column's default applies, whatever the client sent.
-_INSERT_BATCH = _insert_statement([name for name in _COLUMNS if name != "event_version"])
+_INSERT_BATCH = insert_statement({name: kind for name, kind in COLUMNS.items() if name != "event_version"})
 # Read in UTC by the server: the session keeps the server's time zone, and the image has no time zone data.
 _SELECT = """
     SELECT event_id, event_version, event_type, event_category, event_action, correlation_id,
@@ -118,6 +116,20 @@ class PageTooLargeError(StoreError):
     """A page of a query would take more memory than there is for one."""
 
 
+class DsnError(StoreError):
+    """The connection string cannot be used, so nobody was asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """How many connections there may be, how many of them may be idle, and how long one is used (seconds)."""
+
+    size: int = 25
+    idle: int = 5
+    lifetime: float = 300.0
+    idle_time: float = 600.0
+
+
 @dataclass(frozen=True, slots=True)
 class Page:
     """A part of a query's result: rows as the API renders them, and the number of rows there are in all."""
@@ -129,16 +141,18 @@ class Page:
 @dataclass(frozen=True, slots=True)
 class _Pooled:
     connection: psycopg.AsyncConnection[dict[str, object]]
-    opened: float  # on the monotonic clock
+    opened: float  # on the monotonic clock, as is the next
+    used: float
 
-    def usable(self) -> bool:
+    def usable(self, pool: Pool) -> bool:
         """Tell, without asking the server, whether the connection can be used once more.
 
         A server has nothing to say on an idle connection: bytes to read are its farewell, or the end of the stream.
         """
         if self.connection.closed or self.connection.pgconn.transaction_status != TransactionStatus.IDLE:
             return False
-        if time.monotonic() - self.opened > CONNECTION_LIFETIME:
+        now = time.monotonic()
+        if now - self.opened > pool.lifetime or now - self.used > pool.idle_time:
             return False
         poll = select.poll()
         poll.register(self.connection.fileno(), select.POLLIN)
@@ -146,17 +160,19 @@ class _Pooled:
 
 
 class Store:
-    """Writes and reads audit events over at most 25 connections.
+    """Writes and reads audit events over a bounded number of connections.
 
     The pool is made here because psycopg's own opens connections in the background and backs off when that fails: a
     caller would wait for its timeout while PostgreSQL is away, and for the rest of the back-off once it has returned.
     Here the caller who needs a connection opens it, and gets the error at once, as with Go's ``database/sql``.
     """
 
-    def __init__(self, database: Database) -> None:
+    select = _SELECT
+
+    def __init__(self, database: Database, pool: Pool | None = None) -> None:
         """Remember where PostgreSQL is; nothing is opened before the first use."""
-        self._database = database
-        self._slots = asyncio.Semaphore(MAX_CONNECTIONS)
+        self._database, self._pool = database, pool or Pool()
+        self._slots = asyncio.Semaphore(self._pool.size)
         self._idle: deque[_Pooled] = deque()
 
     async def ping(self, timeout: float = HEALTH_TIMEOUT) -> None:
@@ -188,6 +204,9 @@ class Store:
         """Return the newest matching events first. Raises StoreError; PageTooLargeError for too many large ones."""
         conditions = [f"{column} = %s" for column in query.equals]
         parameters: list[object] = list(query.equals.values())
+        if query.detail is not None:
+            conditions.append("event_data ->> %s = %s")
+            parameters.extend(query.detail)
         for moment, operator in ((query.since, ">="), (query.until, "<=")):
             if moment is not None:
                 conditions.append(f"event_timestamp {operator} %s::timestamptz")
@@ -209,11 +228,41 @@ class Store:
             )
         await room_for_page(weight)
         async with self._connection(QUERY_TIMEOUT) as connection:
-            found = await connection.execute(f"{_SELECT} {where} {order}".encode(), parameters)
-            rows = [_render(row) for row in await found.fetchall()]
+            found = await connection.execute(f"{self.select} {where} {order}".encode(), parameters)
+            rows = [self.render(row) for row in await found.fetchall()]
             if weight > MIB:
                 await connection.close()
         return Page(rows, int(str(total["total"])) if total else 0)
+
+    def render(self, row: dict[str, object]) -> dict[str, object]:
+        """Return a row as contract v0 renders it: NULL as "" or 0, and some columns never read at all."""
+        timestamp, parent = cast(datetime, row["utc_timestamp"]), row["parent_event_id"]
+        return {
+            "event_id": str(row["event_id"]),
+            "event_timestamp": format_rfc3339_nano(timestamp.replace(tzinfo=UTC)),
+            "event_date": row["event_date"],
+            "event_type": row["event_type"],
+            "version": row["event_version"],
+            "event_category": row["event_category"],
+            "event_action": row["event_action"],
+            "event_outcome": row["event_outcome"],
+            "correlation_id": row["correlation_id"],
+            "parent_event_id": str(parent) if parent else None,
+            "parent_event_date": None,
+            "resource_type": row["resource_type"],
+            "resource_id": row["resource_id"],
+            "namespace": row["namespace"] or "",
+            "cluster_name": row["cluster_name"] or "",
+            "severity": row["severity"] or "",
+            "duration_ms": 0,
+            "error_code": "",
+            "error_message": "",
+            "actor_id": row["actor_id"],
+            "actor_type": row["actor_type"],
+            "retention_days": 0,
+            "is_sensitive": False,
+            "event_data": row["event_data"],
+        }
 
     async def close(self) -> None:
         """Close the idle connections."""
@@ -251,15 +300,18 @@ class Store:
     async def _take(self, deadline: float) -> _Pooled:
         while self._idle:
             pooled = self._idle.pop()
-            if pooled.usable():
+            if pooled.usable(self._pool):
                 return pooled
             await pooled.connection.close()
+        if not self._database.ssl_mode_is_valid:
+            raise DsnError(_unparsable(self._database, "failed to configure TLS (sslmode is invalid)"))
         conninfo = self._database.conninfo()
         try:
             conninfo_to_dict(conninfo)
         except psycopg.ProgrammingError:
             # libpq's own message would quote a piece of the password.
-            raise StoreError(_unparsable(self._database)) from None
+            reason = "failed to parse as keyword/value (invalid keyword/value)"
+            raise DsnError(_unparsable(self._database, reason)) from None
         async with asyncio.timeout(max(deadline - time.monotonic(), 0)):
             connection = await psycopg.AsyncConnection.connect(
                 conninfo,
@@ -268,11 +320,11 @@ class Store:
                 client_encoding="UTF8",
                 row_factory=dict_row,
             )
-        return _Pooled(connection, time.monotonic())
+        return _Pooled(connection, time.monotonic(), time.monotonic())
 
     async def _give_back(self, pooled: _Pooled) -> None:
-        if len(self._idle) < MAX_IDLE_CONNECTIONS and pooled.usable():
-            self._idle.append(pooled)
+        if len(self._idle) < self._pool.idle and pooled.usable(self._pool):
+            self._idle.append(replace(pooled, used=time.monotonic()))
         else:
             await pooled.connection.close()
 
@@ -289,10 +341,16 @@ def _shut_down(connection: psycopg.AsyncConnection[dict[str, object]]) -> None:
 
 
 def _records(events: Sequence[Event]) -> str:
-    return json.dumps([_record(event) for event in events], ensure_ascii=False, allow_nan=False)
+    return dump([record(event) for event in events])
 
 
-def _record(event: Event) -> dict[str, object]:
+def dump(rows: Sequence[Mapping[str, object]]) -> str:
+    """Return rows as the JSON that the INSERT reads."""
+    return json.dumps(rows, ensure_ascii=False, allow_nan=False)
+
+
+def record(event: Event) -> dict[str, object]:
+    """Return an event by the columns of all contracts; an INSERT reads those that it knows."""
     utc = event.event_timestamp.astimezone(UTC)
     return {
         "event_id": str(event.event_id),
@@ -309,49 +367,24 @@ def _record(event: Event) -> dict[str, object]:
         "resource_id": event.resource_id,
         "namespace": event.namespace,
         "cluster_name": event.cluster_name,
+        "cluster_id": event.cluster_name,
         "actor_type": event.actor_type,
         "actor_id": event.actor_id,
+        "actor_ip": event.actor_ip,
+        "parent_event_date": event.parent_event_date,
+        "error_code": event.error_code,
+        "error_message": event.error_message,
         "severity": "info" if event.severity is None else event.severity or None,
         "duration_ms": event.duration_ms,
-        "retention_days": RETENTION_DAYS,
+        "retention_days": event.retention_days if event.retention_days > 0 else RETENTION_DAYS,
+        "is_sensitive": event.is_sensitive,
         "event_data": event.event_data,
     }
 
 
-def _render(row: dict[str, object]) -> dict[str, object]:
-    """Return a row as contract v0 renders it: NULL as "" or 0, and some columns never read at all."""
-    timestamp, parent = cast(datetime, row["utc_timestamp"]), row["parent_event_id"]
-    return {
-        "event_id": str(row["event_id"]),
-        "event_timestamp": format_rfc3339_nano(timestamp.replace(tzinfo=UTC)),
-        "event_date": row["event_date"],
-        "event_type": row["event_type"],
-        "version": row["event_version"],
-        "event_category": row["event_category"],
-        "event_action": row["event_action"],
-        "event_outcome": row["event_outcome"],
-        "correlation_id": row["correlation_id"],
-        "parent_event_id": str(parent) if parent else None,
-        "parent_event_date": None,
-        "resource_type": row["resource_type"],
-        "resource_id": row["resource_id"],
-        "namespace": row["namespace"] or "",
-        "cluster_name": row["cluster_name"] or "",
-        "severity": row["severity"] or "",
-        "duration_ms": 0,
-        "error_code": "",
-        "error_message": "",
-        "actor_id": row["actor_id"],
-        "actor_type": row["actor_type"],
-        "retention_days": 0,
-        "is_sensitive": False,
-        "event_data": row["event_data"],
-    }
-
-
-def _unparsable(database: Database) -> str:
+def _unparsable(database: Database, reason: str) -> str:
     shown = f"host={database.host} port={database.port} dbname={database.name} user={database.user} password=xxxxx"
-    return f"cannot parse `{shown}`: failed to parse as keyword/value (invalid keyword/value)"
+    return f"cannot parse `{shown}`: {reason}"
 
 
 def describe(error: Exception, database: Database) -> str:
