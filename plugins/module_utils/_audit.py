@@ -21,6 +21,8 @@ from urllib.parse import urlencode
 
 from ansible_collections.kubernaut.integration.plugins.module_utils import _gate, _http
 from ansible_collections.kubernaut.integration.plugins.module_utils._causes import POSTGRES, UNKNOWN, Evidence, explain
+from ansible_collections.kubernaut.integration.plugins.module_utils._contract import Contract
+from ansible_collections.kubernaut.integration.plugins.module_utils._contracts import CONTRACTS
 from ansible_collections.kubernaut.integration.plugins.module_utils._phase import (
     Context,
     Options,
@@ -45,137 +47,6 @@ EVIDENCE_WIDTH = 400
 SKEW_TOLERANCE = 30.0
 #: Events wait this many seconds in the past, so that a service whose clock is a little behind takes them.
 EVENT_AGE = 1.0
-
-
-@dataclass(frozen=True)
-class Kind:
-    """A kind of probe event.
-
-    :param data: ``event_data``; its strings are filled with ``{namespace}``, ``{execution}``, ``{started}``, ``{now}``.
-    """
-
-    event_type: str
-    action: str
-    outcome: str
-    data: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Contract:
-    """What a generation of DataStorage takes, returns and stores.
-
-    :param events_path: where events are queried; ``<events_path>/batch`` takes a batch.
-    :param write_timeout: seconds for the batch; longer than the transaction that the service allows itself.
-    :param category: ``event_category`` of every probe event.
-    :param batch: the probe: kind and number of the execution it is about, oldest first.
-    :param columns: field of the request (and of the query's answer) -> column of ``audit_events``.
-    :param insert_columns: every column that the service's own batch insert names beside those in ``columns``.
-    :param queues: Redis streams in which an event may end instead, failed and dead letters.
-    """
-
-    events_path: str
-    write_timeout: float
-    category: str
-    batch: Tuple[Tuple[Kind, int], ...]
-    columns: Mapping[str, str]
-    insert_columns: Tuple[str, ...]
-    queues: Tuple[str, ...]
-
-
-_WORKFLOW: Mapping[str, Any] = {
-    "workflow_id": "test-workflow",
-    "workflow_version": "v1.0.0",
-    "target_resource": "{namespace}/deployment/app",
-    "container_image": "ghcr.io/kubernaut/workflows/test@sha256:abc123",
-    "execution_name": "{execution}",
-    "started_at": "{started}",
-    # Every JSON type and a letter outside ASCII: event_data must come back as it was, not only its flat strings.
-    "parameters": {
-        "REPLICAS": 3,
-        "RATIO": 0.5,
-        "DRY_RUN": False,
-        "NOTE": "größer",
-        "SELECTOR": None,
-        "ZONES": ["a", "b"],
-    },
-}
-_V0_STARTED = Kind("workflow.started", "started", "success", {**_WORKFLOW, "phase": "Running"})
-_V0_COMPLETED = Kind(
-    "workflow.completed",
-    "completed",
-    "success",
-    {
-        **_WORKFLOW,
-        "phase": "Completed",
-        "pipelinerun_name": "{execution}-run",
-        "completed_at": "{now}",
-        "duration": "3ms",
-    },
-)
-_V0_FAILED = Kind(
-    "workflow.failed",
-    "failed",
-    "failure",
-    {
-        **_WORKFLOW,
-        "phase": "Failed",
-        "pipelinerun_name": "{execution}-run",
-        "completed_at": "{now}",
-        "failed_task_name": "apply",
-        "failure_reason": "TaskFailed",
-        "failure_message": "task apply failed: exceeded quota",
-    },
-)
-
-#: One row per generation of DataStorage.
-CONTRACTS: Mapping[str, Contract] = {
-    "v0": Contract(
-        events_path="/api/v1/audit/events",
-        write_timeout=35.0,
-        category="workflow",
-        batch=(
-            (_V0_STARTED, 1),
-            (_V0_STARTED, 2),
-            (_V0_STARTED, 3),
-            (_V0_COMPLETED, 1),
-            (_V0_COMPLETED, 2),
-            (_V0_COMPLETED, 3),
-            (_V0_FAILED, 4),
-        ),
-        columns={
-            "version": "event_version",
-            "event_type": "event_type",
-            "event_timestamp": "event_timestamp",
-            "event_category": "event_category",
-            "event_action": "event_action",
-            "event_outcome": "event_outcome",
-            "correlation_id": "correlation_id",
-            "actor_type": "actor_type",
-            "actor_id": "actor_id",
-            "resource_type": "resource_type",
-            "resource_id": "resource_id",
-            "namespace": "namespace",
-            "event_data": "event_data",
-        },
-        insert_columns=(
-            "parent_event_id",
-            "parent_event_date",
-            "cluster_name",
-            "severity",
-            "duration_ms",
-            "error_code",
-            "error_message",
-            "retention_days",
-            "is_sensitive",
-        ),
-        queues=(
-            "audit:dlq:events",
-            "audit:dlq:notifications",
-            "audit:dead-letter:events",
-            "audit:dead-letter:notifications",
-        ),
-    ),
-}
 
 
 class Finding(NamedTuple):
@@ -221,6 +92,7 @@ class Proof:
     :param read_http: events that came back over HTTP exactly as they were sent.
     :param read_sql: rows of ``audit_events`` that are exactly what was sent.
     :param dlq: entries of the dead letter queue that carry the correlation id.
+    :param chained: events whose hashes the service has verified as one chain; None where it keeps none.
     :param timings: seconds per step.
     """
 
@@ -230,16 +102,19 @@ class Proof:
     read_http: int = 0
     read_sql: int = 0
     dlq: int = 0
+    chained: Optional[int] = None
     event_ids: List[str] = field(default_factory=list)
     timings: Dict[str, float] = field(default_factory=dict)
 
     @property
     def summary(self) -> str:
         """The proof in one line."""
-        return "%d/%d written, %d/%d read back over HTTP, %d/%d in PostgreSQL, %d in the DLQ" % (
+        chain = "" if self.chained is None else ", %d/%d in a verified chain" % (self.chained, self.expected)
+        return "%d/%d written, %d/%d read back over HTTP, %d/%d in PostgreSQL%s, %d in the DLQ" % (
             *(self.written, self.expected),
             *(self.read_http, self.expected),
             *(self.read_sql, self.expected),
+            chain,
             self.dlq,
         )
 
@@ -261,6 +136,7 @@ class Proof:
             "read_http": self.read_http,
             "read_sql": self.read_sql,
             "dlq": self.dlq,
+            "chained": self.chained,
             "event_ids": list(self.event_ids),
             "timings": dict(self.timings),
             "summary": self.summary,
@@ -447,6 +323,9 @@ class Verifier:
             self.read_http()
         with self.proof.step("read_sql"):
             self.read_sql()
+        if self.contract.chain_path:
+            with self.proof.step("chain"):
+                self.read_chain()
         with self.proof.step("dlq_after"):
             entries = self.queued()
         if entries:
@@ -468,6 +347,7 @@ class Verifier:
                 path,
                 list(self.events),
                 self.contract.write_timeout,
+                self.options["datastorage_token"],
             )
         except _http.HttpRefusedError as error:
             self.posted = self.in_doubt = False
@@ -532,18 +412,61 @@ class Verifier:
             clock = "PostgreSQL's clock: " + ("unknown" if skew is None else "%+.1f s" % skew)
             return _failure(found.id, found.text, [said, clock])
         if response.status in (401, 403):
-            return _failure(
-                "token-wanted",
-                "DataStorage asks for a token, which contract %s does not know: use the image of this contract."
-                % self.options["contract"],
-                [said],
-            )
+            found = self.unwelcome(response.status)
+            return _failure(found.id, found.text, [said])
         return _failure(
             "wrong-service",
             "What answers on %s takes no audit events: is it DataStorage, and of contract %s?"
             % (self.service, self.options["contract"]),
             [said],
         )
+
+    def unwelcome(self, status: int) -> Finding:
+        """Return what it means that DataStorage does not let the proof in."""
+        if not self.contract.tokens:
+            text = "DataStorage asks for a token, which contract %s does not know: use the image of this contract."
+            return Finding("token-wanted", text % self.options["contract"])
+        if status == 403:
+            return Finding(
+                "token-forbidden",
+                "DataStorage knows the token, but its user may not write audit events: allow it to get and create the"
+                " service data-storage-service (resource services, namespace of POD_NAMESPACE) in its cluster.",
+            )
+        if self.options["datastorage_token"]:
+            return Finding(
+                "token-refused",
+                "DataStorage does not accept the token: it is expired, or of another API server than that of its"
+                " kubeconfig; make a new one (datastorage_token).",
+            )
+        return Finding("token-missing", "DataStorage asks for a token, and there is none: set datastorage_token.")
+
+    def read_chain(self) -> None:
+        """Let the service verify the chain of the events: all of them, since an unknown chain is a valid one to it."""
+        try:
+            response = _http.post_json(
+                self.options["datastorage_host"],
+                self.options["datastorage_port"],
+                self.contract.chain_path,
+                {"correlation_id": self.proof.correlation_id},
+                STEP_TIMEOUT,
+                self.options["datastorage_token"],
+            )
+            answer = response.json() if response.status == 200 else None
+        except _http.HttpError as error:
+            text = "DataStorage does not verify the chain of the events: read its container's log."
+            raise _failure("chain-unverified", text, [str(error)]) from error
+        if not isinstance(answer, dict):
+            text = "DataStorage does not verify the chain of the events: is it of contract %s?"
+            said = "%d %s" % (response.status, problem(response))
+            raise _failure("wrong-contract", text % self.options["contract"], [said])
+        self.proof.chained = int(answer.get("verified_events") or 0)
+        whole = (answer.get("is_valid"), answer.get("total_events"), self.proof.chained)
+        if whole != (True, len(self.events), len(self.events)):
+            raise _failure(
+                "chain-broken",
+                "DataStorage calls the chain of the events broken: something else changes audit_events.",
+                ["is_valid %s, total %s, verified %s, %s" % (*whole, answer.get("message", ""))],
+            )
 
     def read_http(self) -> None:
         """Ask the service for the events until it has as many as were sent, then compare every field."""
@@ -557,6 +480,7 @@ class Verifier:
                     self.options["datastorage_port"],
                     "%s?%s" % (self.contract.events_path, query),
                     min(left, STEP_TIMEOUT),
+                    self.options["datastorage_token"],
                 )
                 if response.status != 200:
                     return _gate.Observation(False, "status", "%d %s" % (response.status, problem(response)))
@@ -905,6 +829,7 @@ PHASE = Phase(
         **REDIS_SPEC,
         "datastorage_host": {"type": "str", "default": "127.0.0.1"},
         "datastorage_port": {"type": "int", "required": True},
+        "datastorage_token": {"type": "str", "default": "", "no_log": True},
         "contract": {"type": "str", "choices": sorted(CONTRACTS), "default": "v0"},
         "team": {"type": "str", "default": "workflowexecution"},
         "keep": {"type": "bool", "default": False},

@@ -251,8 +251,8 @@ CAUSES: Sequence[Cause] = (
         "DataStorage refuses a value of its configuration: {what}",
         _CONFIG,
         DATASTORAGE,
-        said=r"(?P<what>(?:invalid (?:log level|log format|\w*(?:timeout|lifetime|time))|\w+ port must be between)"
-        r"[^\n\"}]{0,120})",
+        said=r"(?P<what>sslmode is invalid"
+        r"|(?:invalid (?:log level|log format|\w*(?:timeout|lifetime|time))|\w+ port must be between)[^\n\"}]{0,120})",
     ),
     Cause(
         "signer-missing",
@@ -267,6 +267,13 @@ CAUSES: Sequence[Cause] = (
         "give it a KUBECONFIG",
         DATASTORAGE,
         said=r"failed to load in-cluster kubernetes config",
+    ),
+    Cause(
+        "schema-missing",
+        "DataStorage finds no table audit_events",
+        "apply the migrations of its contract before it starts (role kubernaut.integration.migrations)",
+        DATASTORAGE,
+        said=r"relation \"audit_events\" does not exist",
     ),
     # PostgreSQL's refusals, from the gate or from DataStorage's log.
     Cause(

@@ -22,8 +22,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Mapping, Optional
 
 from ansible_collections.kubernaut.integration.plugins.module_utils import (
-    _audit,
     _causes,
+    _contracts,
     _evidence,
     _ports,
     _postgres,
@@ -467,7 +467,7 @@ class Look:
         self._demand_running("redis")
         kept = {}
         with _redis.client(self.access(), CALL_TIMEOUT) as client:
-            for queue in sorted({queue for row in _audit.CONTRACTS.values() for queue in row.queues}):
+            for queue in sorted({queue for row in _contracts.CONTRACTS.values() for queue in row.queues}):
                 self.harvest.queued[queue] = client.xlen(queue)
                 entries = client.xrevrange(queue, count=QUEUE_ERRORS)
                 kept[queue] = {"length": self.harvest.queued[queue], "newest": [queue_error(*each) for each in entries]}

@@ -14,7 +14,7 @@ import json
 import socket
 import time
 from dataclasses import dataclass
-from typing import Any, Mapping, Optional
+from typing import Any, Dict, Mapping, Optional
 
 #: Bytes of a response body that are read; what a probe asks for is far smaller.
 BODY_LIMIT = 4 * 1024 * 1024
@@ -68,15 +68,20 @@ class Response:
         return printable if len(printable) <= limit else printable[:limit] + "..."
 
 
-def get(host: str, port: int, path: str, timeout: float) -> Response:
+def get(host: str, port: int, path: str, timeout: float, token: str = "") -> Response:
     """GET ``path`` (with its query) from ``host``; see :func:`request`."""
-    return request("GET", host, port, path, timeout)
+    return request("GET", host, port, path, timeout, headers=_bearer(token))
 
 
-def post_json(host: str, port: int, path: str, document: Any, timeout: float) -> Response:
+def post_json(host: str, port: int, path: str, document: Any, timeout: float, token: str = "") -> Response:
     """POST ``document`` as JSON to ``path``, once: a request is never repeated; see :func:`request`."""
     body = json.dumps(document, ensure_ascii=False).encode("utf-8")
-    return request("POST", host, port, path, timeout, body, {"Content-Type": "application/json"})
+    return request("POST", host, port, path, timeout, body, {"Content-Type": "application/json", **_bearer(token)})
+
+
+def _bearer(token: str) -> Dict[str, str]:
+    """Return the header that shows who asks; none without a token."""
+    return {"Authorization": "Bearer " + token} if token else {}
 
 
 def request(

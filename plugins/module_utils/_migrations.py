@@ -16,6 +16,7 @@ from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ansible_collections.kubernaut.integration.plugins.module_utils import _goose, _partitions, _schema
+from ansible_collections.kubernaut.integration.plugins.module_utils._contracts import CONTRACTS
 from ansible_collections.kubernaut.integration.plugins.module_utils._ledger import RESET, Facts, Plan, Policy, plan
 from ansible_collections.kubernaut.integration.plugins.module_utils._phase import (
     Context,
@@ -24,7 +25,6 @@ from ansible_collections.kubernaut.integration.plugins.module_utils._phase impor
     PhaseError,
     Result,
 )
-from ansible_collections.kubernaut.integration.plugins.module_utils._plan import CONTRACTS
 from ansible_collections.kubernaut.integration.plugins.module_utils._postgres import POSTGRES_SPEC
 from ansible_collections.kubernaut.integration.plugins.module_utils._schema import GOOSE, LEDGER_SPEC
 from ansible_collections.kubernaut.integration.plugins.module_utils._sql_files import (
@@ -52,7 +52,7 @@ AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
 LOCK_GAP = 0.1
 
 #: Tables by which a database is known that something else has migrated.
-SERVICE_TABLES = sorted({table for contract in CONTRACTS.values() for table in contract["tables"]})
+SERVICE_TABLES = sorted({table for contract in CONTRACTS.values() for table in contract.tables})
 
 #: More seconds than PostgreSQL takes for a limit would be an error of its own.
 MOST_SECONDS = 2_000_000

@@ -9,6 +9,8 @@ import json
 import re
 from typing import Any, Dict, List, Mapping, Optional, Sequence
 
+from ansible_collections.kubernaut.integration.plugins.module_utils._contracts import CONTRACTS
+
 #: Prefix of every label that the collection puts on what it makes.
 LABEL = "io.kubernaut.integration."
 COLLECTION = "kubernaut.integration"
@@ -49,6 +51,8 @@ TEAMS: Mapping[str, Mapping[str, Any]] = {
     },
     "workflowexecution": {"postgres": 15443, "redis": 16389, "datastorage": 18100},
 }
+#: What is added to DataStorage's port for health and metrics, where a generation has ports of their own for them.
+HEALTH_OFFSET, METRICS_OFFSET = 10000, 1000
 #: What most of kubernaut's suites have written in; public, which is why everything listens on loopback only.
 UPSTREAM: Mapping[str, str] = {
     "database": "action_history",
@@ -58,21 +62,6 @@ UPSTREAM: Mapping[str, str] = {
 }
 #: Key of a plan -> the password that takes its place in a stack that has its own.
 _PASSWORDS: Mapping[str, str] = {"password": "postgres_password", "redis_password": "redis_password"}
-
-#: What differs between generations of DataStorage.
-CONTRACTS: Mapping[str, Mapping[str, Any]] = {
-    "v0": {
-        "port": 8080,
-        "health": "/health",
-        "metrics": "/metrics",
-        "config_path": "/etc/datastorage/config.yaml",
-        "tables": ["audit_events", "notification_audit", "remediation_workflow_catalog", "resource_action_traces"],
-        "partitioned": ["audit_events", "resource_action_traces"],
-        "functions": ["set_audit_event_date"],
-        "extensions": ["uuid-ossp"],
-        "absent": [],
-    },
-}
 
 #: The stack's variables and their defaults; ``roles/stack/defaults/main.yml`` says the same (a unit test compares).
 DEFAULTS: Mapping[str, Any] = {
@@ -101,15 +90,20 @@ def plan(variables: Mapping[str, Any], generated: Optional[Mapping[str, str]] = 
         of :data:`TEAMS`.
     :param generated: the stack's own ``postgres_password`` and ``redis_password``, once they are known; until then a
         stack that has its own has empty ones here.
-    :returns: ``name``, ``team``, ``contract`` (the row), ``contract_name``, ``run_id``, ``ports``, ``containers``,
-        ``network``, ``volume``, ``database``, ``user``, ``password``, ``redis_password``, ``labels``.
+    :returns: ``name``, ``team``, ``contract`` (its facts), ``contract_name``, ``run_id``, ``ports``, ``health_port``,
+        ``metrics_port``, ``containers``, ``network``, ``volume``, ``database``, ``user``, ``password``,
+        ``redis_password``, ``labels``.
     :raises PlanError: a variable cannot be used.
     """
     given = {**DEFAULTS, **{name: value for name, value in variables.items() if value is not None}}
     if not isinstance(given["stack_teams"], Mapping):
         raise PlanError("stack_teams: it is not a mapping from a team's name to its row; write it as one.")
-    rows = {**TEAMS, **given["stack_teams"]}
     team, contract, run_id = str(given["stack_team"]), str(given["stack_contract"]), str(given["stack_run_id"])
+    if contract not in CONTRACTS:
+        raise PlanError(
+            "stack_contract: there is no contract %r; choose one of %s." % (contract, ", ".join(sorted(CONTRACTS)))
+        )
+    rows = {**TEAMS, **CONTRACTS[contract].teams, **given["stack_teams"]}
     if team not in rows:
         raise PlanError(
             "stack_team: there is no team %r; choose one of %s, or add a row for it to stack_teams."
@@ -119,10 +113,6 @@ def plan(variables: Mapping[str, Any], generated: Optional[Mapping[str, str]] = 
         raise PlanError(
             "stack_team: %r cannot be part of a container's name; "
             "use at most 32 lower-case letters, digits and '_', beginning with a letter." % team
-        )
-    if contract not in CONTRACTS:
-        raise PlanError(
-            "stack_contract: there is no contract %r; choose one of %s." % (contract, ", ".join(sorted(CONTRACTS)))
         )
     if run_id and not _RUN_ID.fullmatch(run_id):
         raise PlanError(
@@ -146,9 +136,11 @@ def plan(variables: Mapping[str, Any], generated: Optional[Mapping[str, str]] = 
         "name": name,
         "team": team,
         "run_id": run_id,
-        "contract": dict(CONTRACTS[contract]),
+        "contract": CONTRACTS[contract].facts(),
         "contract_name": contract,
         "ports": {component: row[component] for component in COMPONENTS},
+        "health_port": row.get("health", row["datastorage"] + HEALTH_OFFSET),
+        "metrics_port": row.get("metrics", row["datastorage"] + METRICS_OFFSET),
         "containers": {component: "%s_%s_1" % (prefix, component) for component in COMPONENTS},
         "network": prefix + "_test-network",
         "volume": prefix + "_postgres_data",

@@ -7,8 +7,8 @@ from __future__ import annotations
 from typing import Any, Dict, List
 
 from ansible_collections.kubernaut.integration.plugins.module_utils import _redis
-from ansible_collections.kubernaut.integration.plugins.module_utils._audit import CONTRACTS
 from ansible_collections.kubernaut.integration.plugins.module_utils._causes import REDIS, Evidence, explain
+from ansible_collections.kubernaut.integration.plugins.module_utils._contracts import CONTRACTS
 from ansible_collections.kubernaut.integration.plugins.module_utils._phase import (
     Context,
     Options,

@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import time
 import uuid
+from dataclasses import replace
 from typing import Any, Callable, Dict, FrozenSet, Mapping, Optional, Sequence, Tuple
 
 from ansible_collections.kubernaut.integration.plugins.module_utils import _causes, _http, _postgres, _redis
@@ -66,6 +67,16 @@ _BUSY = ("loading", "starting")
 _UTC = ("UTC", "Etc/UTC", "GMT", "Etc/GMT", "UCT", "Etc/UCT", "Zulu", "Etc/Zulu", "Universal", "Etc/Universal")
 #: A key that nobody else has, gone after this many milliseconds even if this process ends in between.
 _PROBE_KEY, _PROBE_LIFE = "kubernaut-integration:probe:%s", 5000
+
+#: Causes that DataStorage names in its log and that waiting does not cure. Contract v1 tries for up to 37 s before it
+#: gives up; the gate does so as soon as it reads one.
+_HOPELESS = (
+    *("config-key-missing", "config-path-missing", "config-unreadable", "config-value", "no-cluster", "signer-missing"),
+    *("secret-key-missing", "secret-not-a-string", "secret-unreadable", "schema-missing", "host-name"),
+    *("postgres-password", "postgres-database", "postgres-user", "redis-noauth", "redis-password"),
+)
+#: Seconds between two looks at the log, which are a process each.
+LOG_GAP = 1.0
 
 #: Asks once, with the options of the gate and the seconds that are left.
 Ask = Callable[[Options, float], Observation]
@@ -128,8 +139,31 @@ def conclude(
     raise PhaseError("\n".join(lines), cause=named.id, **result)
 
 
-def _gate(subject: str, options: Options, context: Context, ask: Ask) -> Result:
-    """Run one gate with the shared options; in check mode one attempt tells how things stand."""
+def _reading(ask: Ask, watch: Watch, hopeless: Callable[[Sequence[str]], bool]) -> Ask:
+    """Return ``ask`` that gives up when the container's log says that waiting is in vain."""
+    read = [time.monotonic()]
+
+    def asking(options: Options, left: float) -> Observation:
+        observation = ask(options, left)
+        if observation.state not in _NO_ANSWER or time.monotonic() - read[0] < LOG_GAP:
+            return observation
+        read[0] = time.monotonic()
+        return replace(observation, final=True) if hopeless(watch.log()) else observation
+
+    return asking
+
+
+def _gate(
+    subject: str,
+    options: Options,
+    context: Context,
+    ask: Ask,
+    hopeless: Optional[Callable[[Sequence[str]], bool]] = None,
+) -> Result:
+    """Run one gate with the shared options; in check mode one attempt tells how things stand.
+
+    :param hopeless: tells of the container's log whether waiting is in vain.
+    """
     if context.check:
         return {"changed": False, **wait(lambda _left: ask(options, ATTEMPT), 0.0).as_dict()}
     watch: Optional[Watch] = None
@@ -138,6 +172,7 @@ def _gate(subject: str, options: Options, context: Context, ask: Ask) -> Result:
         watch = Watch(Podman(options["podman"]), options["container"])
         if prefix:
             watch.demand_port(prefix + "_port", options[prefix + "_port"])
+        ask = _reading(ask, watch, hopeless) if hopeless else ask
     verdict = wait(lambda left: ask(options, left), options["timeout"], watch, options["stable_for"])
     marks: Sequence[str] = ()
     if watch and prefix and verdict.last.state in _NO_ANSWER:
@@ -282,11 +317,10 @@ def _redis_refusal(text: str) -> Observation:
 
 
 def datastorage_observation(options: Options, left: float) -> Observation:
-    """Demand 200, a JSON body that says healthy, and a connected database."""
+    """Demand 200 and a JSON body that says what it must."""
+    port = options["health_port"] or options["datastorage_port"]
     try:
-        answer = _http.get(
-            options["datastorage_host"], options["datastorage_port"], options["path"], min(left, ATTEMPT)
-        )
+        answer = _http.get(options["datastorage_host"], port, options["path"], min(left, ATTEMPT))
     except _http.HttpRefusedError:
         return Observation(False, "refused", "nothing listens at the port yet (connection refused)")
     except _http.HttpTimeoutError as error:
@@ -337,9 +371,16 @@ def run_redis(options: Options, context: Context) -> Result:
     return _gate(REDIS, options, context, lambda given, left: redis_observation(given, left, not context.check))
 
 
+def hopeless(lines: Sequence[str]) -> bool:
+    """Tell whether a log names a cause that waiting does not cure."""
+    return (
+        explain(Evidence(DATASTORAGE, state="refused", log=lines, values={"container": "", "port": ""})).id in _HOPELESS
+    )
+
+
 def run_datastorage(options: Options, context: Context) -> Result:
     """Gate ``datastorage_ready``."""
-    return _gate(DATASTORAGE, options, context, datastorage_observation)
+    return _gate(DATASTORAGE, options, context, datastorage_observation, hopeless)
 
 
 def run_names(options: Options, context: Context) -> Result:
@@ -371,6 +412,7 @@ DATASTORAGE_PHASE = Phase(
         **GATE_SPEC,
         "datastorage_host": {"type": "str", "default": "127.0.0.1"},
         "datastorage_port": {"type": "int", "required": True},
+        "health_port": {"type": "int", "default": 0},
         "path": {"type": "str", "default": "/health"},
         "expect": {"type": "dict", "default": {"status": "healthy", "database": "connected"}},
     },

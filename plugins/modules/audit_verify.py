@@ -28,6 +28,10 @@ options:
     description: Published TCP port of DataStorage's API, 1 to 65535.
     type: int
     required: true
+  datastorage_token:
+    description: Bearer token that is shown to DataStorage; contract v0 asks for none.
+    type: str
+    default: ''
   contract:
     description: Generation of DataStorage whose outside behaviour is demanded.
     type: str
@@ -121,6 +125,13 @@ dlq:
   returned: always
   type: int
   sample: 0
+chained:
+  description: >-
+    Events that DataStorage has verified as one chain of hashes; anything but all is a failure. Null for contract v0,
+    which keeps none.
+  returned: always
+  type: int
+  sample: 7
 correlation_id:
   description: Correlation id of the events, fresh for every run; empty in check mode.
   returned: always

@@ -13,8 +13,9 @@ version_added: 1.0.0
 description:
   - Asks O(path) over HTTP, never through a proxy, and demands status 200 and a JSON object that holds everything in
     O(expect), again and again until it gets them.
-  - Fails when O(timeout) has passed, and at once when O(container) is gone. The message's first line names the cause
-    and what to do.
+  - Fails when O(timeout) has passed, and at once when O(container) is gone or its log names a cause that waiting
+    does not cure, such as a refused password or a missing certificate. The message's first line names the cause and
+    what to do.
   - That events can be written is more than a health path can tell; M(kubernaut.integration.audit_verify) proves it.
 options:
   datastorage_host:
@@ -25,6 +26,11 @@ options:
     description: Published TCP port of DataStorage's API, 1 to 65535.
     type: int
     required: true
+  health_port:
+    description: >-
+      Published TCP port on which O(path) is asked for, where that is not O(datastorage_port); V(0) where it is.
+    type: int
+    default: 0
   path:
     description: Health path.
     type: str

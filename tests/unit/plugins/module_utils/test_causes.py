@@ -73,6 +73,11 @@ CASES: list[tuple[str, Evidence]] = [
     ("config-value", dead("invalid log level: INFO (must be debug, info, warn, or error)")),
     ("config-value", dead("server port must be between 1024 and 65535, got: 80")),
     ("config-value", dead("invalid connMaxLifetime")),
+    ("config-value", dead("cannot parse `host=db sslmode=`: failed to configure TLS (sslmode is invalid)")),
+    (
+        "schema-missing",
+        dead('failed to create partition audit_events_2026_11: ERROR: relation "audit_events" does not exist'),
+    ),
     ("signer-missing", dead("signing certificate not found at /etc/certs (AU-9)")),
     ("no-cluster", dead("failed to load in-cluster kubernetes config (DD-AUTH-014)")),
     (

@@ -276,7 +276,13 @@ def test_redis_that_nobody_started_is_refused() -> None:
 
 
 HEALTHY = {"status": "healthy", "database": "connected"}
-DATASTORAGE = {"datastorage_host": "127.0.0.1", "datastorage_port": 18100, "path": "/health", "expect": HEALTHY}
+DATASTORAGE = {
+    "datastorage_host": "127.0.0.1",
+    "datastorage_port": 18100,
+    "health_port": 0,
+    "path": "/health",
+    "expect": HEALTHY,
+}
 
 
 @pytest.mark.parametrize(
