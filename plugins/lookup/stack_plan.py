@@ -51,6 +51,15 @@ _raw:
     containers:
       description: Component -> name of its container.
       type: dict
+    auth_container:
+      description: Name of the container that stands in for an API server, where one does.
+      type: str
+    health_port:
+      description: Published port of the health path, where the generation has a port of its own for it.
+      type: int
+    metrics_port:
+      description: Published port of the metrics, where the generation has a port of its own for them.
+      type: int
     network:
       description: Name of the network.
       type: str

@@ -149,6 +149,11 @@ def timestamp_text(moment: datetime.datetime) -> str:
     return moment.astimezone(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
+def whole_second(text: str) -> str:
+    """Return what :func:`timestamp_text` made, without its fraction of a second."""
+    return re.sub(r"\.\d+", "", text)
+
+
 def parse_timestamp(text: str) -> datetime.datetime:
     """Return an RFC 3339 timestamp as a moment in UTC; digits beyond microseconds must be 0, as PostgreSQL has none.
 
@@ -182,11 +187,14 @@ def build_events(contract: Contract, team: str, correlation_id: str, now: dateti
     for index, (kind, number) in enumerate(contract.batch):
         moment = timestamp_text(first + index * step)
         execution = "%s-probe-%d" % (team, number)
+        began = started.setdefault(number, moment)
         words = {
             "namespace": namespace,
             "execution": execution,
-            "started": started.setdefault(number, moment),
+            "started": began,
+            "started_second": whole_second(began),
             "now": moment,
+            "now_second": whole_second(moment),
         }
         data = {key: value.format(**words) if isinstance(value, str) else value for key, value in kind.data.items()}
         events.append(

@@ -12,7 +12,8 @@ from typing import Any, Dict, Mapping, Tuple
 class Kind:
     """A kind of probe event.
 
-    :param data: ``event_data``; its strings are filled with ``{namespace}``, ``{execution}``, ``{started}``, ``{now}``.
+    :param data: ``event_data``; its strings are filled with ``{namespace}``, ``{execution}``, ``{started}``, ``{now}``,
+        and in whole seconds ``{started_second}``, ``{now_second}``.
     """
 
     event_type: str

@@ -15,7 +15,8 @@ _EXECUTION: Mapping[str, Any] = {
     "target_resource": "{namespace}/deployment/app",
     "container_image": "ghcr.io/kubernaut/workflows/test@sha256:abc123",
     "execution_name": "{execution}",
-    "started_at": "{started}",
+    # Whole seconds: the service keeps no more of a moment in event_data.
+    "started_at": "{started_second}",
     # Strings only: the schema takes nothing else.
     "parameters": {"REPLICAS": "3", "NOTE": "größer"},
 }
@@ -33,7 +34,7 @@ _COMPLETED = _kind(
     "success",
     phase="Completed",
     pipelinerun_name="{execution}-run",
-    completed_at="{now}",
+    completed_at="{now_second}",
     duration="3ms",
 )
 _FAILED = _kind(
@@ -42,7 +43,7 @@ _FAILED = _kind(
     "failure",
     phase="Failed",
     pipelinerun_name="{execution}-run",
-    completed_at="{now}",
+    completed_at="{now_second}",
     failed_task_name="apply",
     failure_reason="TaskFailed",
     failure_message="task apply failed: exceeded quota",

@@ -349,8 +349,9 @@ class Look:
             "redis_password": self._redis_password() if redis_password is None else redis_password,
             "datastorage_host": "127.0.0.1",
             "datastorage_port": self.port("datastorage"),
+            "health_port": self.options["health_port"],
             "path": self.options["health_path"],
-            "expect": _ready.DATASTORAGE_PHASE.argument_spec["expect"]["default"],
+            "expect": self.options["expect"],
         }
 
     def answer(self, component: str) -> None:

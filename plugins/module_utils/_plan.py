@@ -21,6 +21,8 @@ DEPENDENTS: Mapping[str, Sequence[str]] = {
     "postgres": ("datastorage",),
     "redis": ("datastorage",),
     "datastorage": (),
+    # The stub of an API server: DataStorage looks its name up whenever it asks.
+    "auth": (),
 }
 
 #: One row a team: the ports that its suite has written in. WorkflowExecution and notification as their scripts of
@@ -91,8 +93,8 @@ def plan(variables: Mapping[str, Any], generated: Optional[Mapping[str, str]] = 
     :param generated: the stack's own ``postgres_password`` and ``redis_password``, once they are known; until then a
         stack that has its own has empty ones here.
     :returns: ``name``, ``team``, ``contract`` (its facts), ``contract_name``, ``run_id``, ``ports``, ``health_port``,
-        ``metrics_port``, ``containers``, ``network``, ``volume``, ``database``, ``user``, ``password``,
-        ``redis_password``, ``labels``.
+        ``metrics_port``, ``containers``, ``auth_container``, ``network``, ``volume``, ``database``, ``user``,
+        ``password``, ``redis_password``, ``labels``.
     :raises PlanError: a variable cannot be used.
     """
     given = {**DEFAULTS, **{name: value for name, value in variables.items() if value is not None}}
@@ -142,6 +144,7 @@ def plan(variables: Mapping[str, Any], generated: Optional[Mapping[str, str]] = 
         "health_port": row.get("health", row["datastorage"] + HEALTH_OFFSET),
         "metrics_port": row.get("metrics", row["datastorage"] + METRICS_OFFSET),
         "containers": {component: "%s_%s_1" % (prefix, component) for component in COMPONENTS},
+        "auth_container": prefix + "_auth_1",
         "network": prefix + "_test-network",
         "volume": prefix + "_postgres_data",
         **{key: row.get(key, UPSTREAM[key]) for key in UPSTREAM},

@@ -120,6 +120,13 @@ def check_alternatives(given: Sequence[Mapping[str, str]]) -> None:
         raise PhaseError("%s: set one of them, not %d." % (" and ".join(variables), len(variables)))
 
 
+def check_wanted(wanted: Sequence[Mapping[str, Any]]) -> None:
+    """Refuse to go on without something that only the user can give."""
+    for entry in wanted:
+        if not entry["given"]:
+            raise PhaseError("%s: %s." % (" or ".join(entry["variables"]), entry["reason"]))
+
+
 def check_migrations(directory: str) -> None:
     """Refuse a directory of migrations that is missing, holds none, or one that nobody could apply.
 
@@ -169,6 +176,7 @@ def _check_values(options: Options) -> None:
     for entry in options["choices"]:
         check_choice(entry["variable"], entry["value"], entry["choices"])
     check_alternatives(options["alternatives"])
+    check_wanted(options["wanted"])
     for entry in options["dates"]:
         check_date(entry["variable"], entry["value"])
     for entry in options["secrets"]:
@@ -250,6 +258,16 @@ PHASE = Phase(
             "options": {**_NAMED_VALUE, "choices": {"type": "list", "elements": "str", "required": True}},
         },
         "alternatives": {"type": "list", "elements": "dict", "default": [], "options": _NAMED_VALUE},
+        "wanted": {
+            "type": "list",
+            "elements": "dict",
+            "default": [],
+            "options": {
+                "variables": {"type": "list", "elements": "str", "required": True},
+                "given": {"type": "bool", "required": True},
+                "reason": {"type": "str", "required": True},
+            },
+        },
         "dates": {"type": "list", "elements": "dict", "default": [], "options": _NAMED_VALUE},
         # Checked by the action front, because the files lie on the controller.
         "migrations": {"type": "path"},

@@ -172,12 +172,15 @@ def _gate(
         watch = Watch(Podman(options["podman"]), options["container"])
         if prefix:
             watch.demand_port(prefix + "_port", options[prefix + "_port"])
+            if options.get("health_port"):
+                watch.demand_port("datastorage_health_port", options["health_port"])
         ask = _reading(ask, watch, hopeless) if hopeless else ask
     verdict = wait(lambda left: ask(options, left), options["timeout"], watch, options["stable_for"])
     marks: Sequence[str] = ()
     if watch and prefix and verdict.last.state in _NO_ANSWER:
-        own = watch.own_address(options[prefix + "_port"])
-        there = {**options, prefix + "_host": own[0], prefix + "_port": own[1]} if own else None
+        own = watch.own_address(options.get("health_port") or options[prefix + "_port"])
+        elsewhere = {prefix + "_host": own[0], prefix + "_port": own[1], "health_port": 0} if own else {}
+        there = {**options, **elsewhere} if own else None
         if there and attempt(lambda left: ask(there, left), ATTEMPT).ready:
             marks = (_causes.OWN_ADDRESS,)
     return conclude(subject, verdict, watch, options, marks)

@@ -24,6 +24,11 @@ def environment(options: Options) -> Dict[str, str]:
     """Return the environment variables by which kubernaut's suites look for their stack, all spellings."""
     address, ports = options["address"], options["ports"]
     url = "http://%s:%d" % (address, ports["datastorage"])
+    apart = (
+        {"DATASTORAGE_HEALTH_URL": _service_urls(options)[0], "DATASTORAGE_TOKEN_FILE": options["token_file"]}
+        if options["token_file"]
+        else {}
+    )
     return {
         "POSTGRES_HOST": address,
         "POSTGRES_PORT": str(ports["postgres"]),
@@ -39,7 +44,16 @@ def environment(options: Options) -> Dict[str, str]:
         # Other suites' names for the same address.
         "DATA_STORAGE_URL": url,
         "TEST_DATA_STORAGE_URL": url,
+        **apart,
     }
+
+
+def _service_urls(options: Options) -> Tuple[str, str]:
+    """Return where DataStorage says how it is, and where its metrics are: at its API where it has no other port."""
+    api = options["ports"]["datastorage"]
+    places = ((options["health_port"], options["health_path"]), (options["metrics_port"], options["metrics_path"]))
+    health, metrics = ("http://%s:%d%s" % (options["address"], port or api, path) for port, path in places)
+    return health, metrics
 
 
 def env_text(variables: Mapping[str, str]) -> str:
@@ -50,6 +64,7 @@ def env_text(variables: Mapping[str, str]) -> str:
 def description(options: Options) -> Dict[str, Any]:
     """Return what ``stack.json`` says: facts that stay the same while the stack does, and no secret."""
     variables = environment(options)
+    health, metrics = _service_urls(options)
     return {
         "stack": options["name"],
         "team": options["team"],
@@ -69,9 +84,10 @@ def description(options: Options) -> Dict[str, Any]:
         },
         "datastorage": {
             "url": variables["DATASTORAGE_URL"],
-            "health": variables["DATASTORAGE_URL"] + options["health_path"],
-            "metrics": variables["DATASTORAGE_URL"] + options["metrics_path"],
+            "health": health,
+            "metrics": metrics,
             "container": options["containers"]["datastorage"],
+            **({"token_file": options["token_file"]} if options["token_file"] else {}),
             # What the service really uses, after its defaults, clamps and what it hard-codes.
             "configuration": options["configuration"],
         },
@@ -105,6 +121,7 @@ def variables(options: Options) -> Dict[str, Any]:
         "postgres_database": options["database"],
         "postgres_user": options["user"],
         **{name: value for name, value in passwords.items() if value != options["generated"].get(name)},
+        **({"datastorage_token_file": options["token_file"]} if options["token_file"] else {}),
     }
 
 
@@ -137,7 +154,8 @@ def lines(options: Options, took: Sequence[Tuple[str, float]], files: Mapping[st
         (
             "DataStorage",
             datastorage["url"],
-            "contract %s, metrics at %s" % (facts["contract"], options["metrics_path"]),
+            "contract %s, metrics at %s"
+            % (facts["contract"], datastorage["metrics"] if options["metrics_port"] else options["metrics_path"]),
         ),
     ]
     width = max(len(row[1]) for row in rows)
@@ -204,6 +222,9 @@ PHASE = Phase(
         "password": {"type": "str", "required": True, "no_log": True},
         "redis_password": {"type": "str", "default": "", "no_log": True},
         "generated": {"type": "dict", "default": {}, "no_log": True},
+        "health_port": {"type": "int", "default": 0},
+        "metrics_port": {"type": "int", "default": 0},
+        "token_file": {"type": "str", "default": "", "no_log": False},
         "health_path": _STR,
         "metrics_path": _STR,
         "configuration": {"type": "dict", "default": {}},

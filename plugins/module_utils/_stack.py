@@ -351,7 +351,7 @@ ABSENT_PHASE = Phase(
         "components": {
             "type": "list",
             "elements": "str",
-            "choices": ["postgres", "redis", "datastorage"],
+            "choices": ["postgres", "redis", "datastorage", "auth"],
             "required": True,
         },
     },

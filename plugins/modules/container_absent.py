@@ -24,7 +24,7 @@ options:
     description: Components to remove, in any order.
     type: list
     elements: str
-    choices: [postgres, redis, datastorage]
+    choices: [postgres, redis, datastorage, auth]
     required: true
   stop_timeout:
     description: >-

@@ -61,10 +61,18 @@ options:
   redis_password:
     description: Password of Redis, empty when it asks for none; by default the one that the stack's own files hold.
     type: str
+  health_port:
+    description: Published port of O(health_path); V(0) where it is that of DataStorage's API.
+    type: int
+    default: 0
   health_path:
     description: Where DataStorage says how it is.
     type: str
     default: /health
+  expect:
+    description: What a healthy one's JSON body holds there.
+    type: dict
+    default: {status: healthy, database: connected}
   state_dir:
     description:
       - Directory below which every stack has its own directory.

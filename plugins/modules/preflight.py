@@ -134,6 +134,25 @@ options:
         description: Its value; empty when it is not set.
         type: str
         required: true
+  wanted:
+    description: What only the user can give, and without which nothing can be started.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      variables:
+        description: Variables to name in the message, each of which would do.
+        type: list
+        elements: str
+        required: true
+      given:
+        description: Whether one of them is set.
+        type: bool
+        required: true
+      reason:
+        description: Why it is needed, and what to do.
+        type: str
+        required: true
   dates:
     description: Dates; an empty one means today.
     type: list

@@ -100,6 +100,18 @@ options:
       left out of what is kept on the controller.
     type: dict
     default: {}
+  health_port:
+    description: Published port of O(health_path); V(0) where it is that of DataStorage's API.
+    type: int
+    default: 0
+  metrics_port:
+    description: Published port of O(metrics_path); V(0) where it is that of DataStorage's API.
+    type: int
+    default: 0
+  token_file:
+    description: File with the token that DataStorage asks for; empty where it asks for none.
+    type: str
+    default: ''
   health_path:
     description: DataStorage's health path.
     type: str

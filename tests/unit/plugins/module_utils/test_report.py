@@ -42,6 +42,9 @@ def _options(tmp_path: Path) -> dict[str, Any]:
         "password": PASSWORD,
         "redis_password": "",
         "generated": {},
+        "health_port": 0,
+        "metrics_port": 0,
+        "token_file": "",
         "health_path": "/health",
         "metrics_path": "/metrics",
         "configuration": {"server.port": 8080},
@@ -69,6 +72,17 @@ def test_all_spellings_of_the_address(options: dict[str, Any]) -> None:
     assert {variables[name] for name in names} == {"http://127.0.0.1:18100"}
     assert variables["REDIS_ADDR"] == "127.0.0.1:16389"
     assert variables["POSTGRES_PORT"] == "15443"
+
+
+def test_ports_of_their_own_and_the_token_are_said_where_there_are_any(options: dict[str, Any]) -> None:
+    assert not {"DATASTORAGE_HEALTH_URL", "DATASTORAGE_TOKEN_FILE"} & set(_report.environment(options))
+    apart = {"health_port": 28100, "metrics_port": 19100, "token_file": "/state/token", "health_path": "/readyz"}
+    variables = _report.environment({**options, **apart})
+    assert variables["DATASTORAGE_HEALTH_URL"] == "http://127.0.0.1:28100/readyz"
+    assert variables["DATASTORAGE_TOKEN_FILE"] == "/state/token"
+    facts = _report.description({**options, **apart})["datastorage"]
+    assert (facts["metrics"], facts["token_file"]) == ("http://127.0.0.1:19100/metrics", "/state/token")
+    assert _report.variables({**options, **apart})["datastorage_token_file"] == "/state/token"
 
 
 def test_shell_reads_back_what_was_written(options: dict[str, Any], tmp_path: Path) -> None:
