@@ -35,8 +35,10 @@ class ActionModule(TellingAction):
         self._directory = controller_directory(options["host"], options["name"]) if remote else options["state_dir"]
         self._variables = variables(options)
         arguments = ["-e", "@" + os.path.join(self._directory, VARIABLES_FILE)]
+        playbooks = {"verify": "verify", "teardown": "teardown", "finish": "datastorage"}
         commands = {
-            "%s_command" % name: playbook_command(name, arguments, task_vars, remote) for name in ("verify", "teardown")
+            "%s_command" % name: playbook_command(playbook, arguments, task_vars, remote)
+            for name, playbook in playbooks.items()
         }
         return {**options, **commands}
 

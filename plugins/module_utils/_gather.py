@@ -32,6 +32,7 @@ from ansible_collections.kubernaut.integration.plugins.module_utils import (
     _rootless,
     _schema,
 )
+from ansible_collections.kubernaut.integration.plugins.module_utils._access import TOKEN
 from ansible_collections.kubernaut.integration.plugins.module_utils._files import read
 from ansible_collections.kubernaut.integration.plugins.module_utils._gate import Observation
 from ansible_collections.kubernaut.integration.plugins.module_utils._mask import (
@@ -195,6 +196,7 @@ class Look:
         self._on_disk = {os.path.relpath(path, directory): text for path, text in texts.items()}
         known = [secret for text in texts.values() for secret in secrets_in(text)]
         given = [options["password"] or "", options["redis_password"] or ""]
+        given.append((read(os.path.join(directory, TOKEN)) or "").strip())
         self.mask = Mask([*given, self._postgres_password(), *known])
 
     def _files_read(self) -> List[str]:

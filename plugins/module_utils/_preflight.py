@@ -8,11 +8,13 @@ import math
 import os
 import re
 import shutil
-from typing import Any, Dict, List, Mapping, Sequence
+from typing import Any, Dict, FrozenSet, List, Mapping, Sequence
 
 from ansible.module_utils.parsing.convert_bool import boolean
 
 from ansible_collections.kubernaut.integration.plugins.module_utils import _ports, _rootless, _sql_files
+from ansible_collections.kubernaut.integration.plugins.module_utils._access import judge_kubeconfig
+from ansible_collections.kubernaut.integration.plugins.module_utils._files import read
 from ansible_collections.kubernaut.integration.plugins.module_utils._partitions import parse_today
 from ansible_collections.kubernaut.integration.plugins.module_utils._phase import (
     Context,
@@ -127,6 +129,13 @@ def check_wanted(wanted: Sequence[Mapping[str, Any]]) -> None:
             raise PhaseError("%s: %s." % (" or ".join(entry["variables"]), entry["reason"]))
 
 
+def check_kubeconfig(variable: str, path: str, on_host: bool) -> None:
+    """Refuse a kubeconfig that cannot work in a container."""
+    wrong = judge_kubeconfig(read(os.path.realpath(path)) or "", on_host)
+    if wrong:
+        raise PhaseError("%s: %s %s." % (variable, path, wrong), cause="kubeconfig-unfit")
+
+
 def check_migrations(directory: str) -> None:
     """Refuse a directory of migrations that is missing, holds none, or one that nobody could apply.
 
@@ -163,6 +172,17 @@ def published(found: Sequence[Mapping[str, Any]], stack: str) -> Dict[int, str]:
     return ports
 
 
+def listening(found: Sequence[Mapping[str, Any]], stack: str) -> FrozenSet[int]:
+    """Return the ports on which running containers of ``stack`` listen on every address, in the host's network."""
+    labels = [
+        container["Config"].get("Labels") or {}
+        for container in found
+        if container["State"]["Running"] and container["HostConfig"].get("NetworkMode") == "host"
+    ]
+    named = [each.get(LABEL + "listens", "") for each in labels if each.get(LABEL + "stack") == stack]
+    return frozenset(int(port) for ports in named for port in ports.split(",") if port.isdecimal())
+
+
 def _check_values(options: Options) -> None:
     """Judge everything that can be judged without a look at the machine's ports."""
     try:
@@ -187,6 +207,8 @@ def _check_values(options: Options) -> None:
         check_size(entry["variable"], entry["value"])
     for entry in options["paths"]:
         check_path(entry["variable"], entry["path"], entry["executable"])
+    for entry in options["kubeconfigs"]:
+        check_kubeconfig(entry["variable"], entry["path"], entry["on_host"])
 
 
 def run(options: Options, context: Context) -> Result:  # noqa: ARG001 - every phase takes both
@@ -198,10 +220,14 @@ def run(options: Options, context: Context) -> Result:  # noqa: ARG001 - every p
     check_distinct(ports)
     occupied = [(entry, address) for entry in ports for address in _ports.taken(entry["port"])]
     ours: Dict[int, str] = {}
+    everywhere: FrozenSet[int] = frozenset()
     if occupied and options["containers"] and shutil.which(options["podman"]):  # without podman, none is ours
         _rootless.demand_runtime_directory()
-        ours = published(Podman(options["podman"]).inspect(*options["containers"], kind="container"), options["stack"])
+        found = Podman(options["podman"]).inspect(*options["containers"], kind="container")
+        ours, everywhere = published(found, options["stack"]), listening(found, options["stack"])
     for entry, address in occupied:
+        if entry["port"] in everywhere:
+            continue
         if entry["port"] not in ours or address != "127.0.0.1":
             raise PhaseError(
                 "%s: port %d on %s is taken by %s; stop it, or set %s to a free port."
@@ -272,6 +298,16 @@ PHASE = Phase(
         # Checked by the action front, because the files lie on the controller.
         "migrations": {"type": "path"},
         "identifiers": {"type": "list", "elements": "dict", "default": [], "options": _NAMED_VALUE},
+        "kubeconfigs": {
+            "type": "list",
+            "elements": "dict",
+            "default": [],
+            "options": {
+                "variable": _VARIABLE,
+                "path": {"type": "str", "required": True},
+                "on_host": {"type": "bool", "default": False},
+            },
+        },
         "sizes": {"type": "list", "elements": "dict", "default": [], "options": _NAMED_VALUE},
         "paths": {
             "type": "list",

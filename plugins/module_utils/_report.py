@@ -158,6 +158,8 @@ def lines(options: Options, took: Sequence[Tuple[str, float]], files: Mapping[st
             % (facts["contract"], datastorage["metrics"] if options["metrics_port"] else options["metrics_path"]),
         ),
     ]
+    if not options["started"]:
+        rows[2] = ("DataStorage", datastorage["url"], "contract %s, not started" % facts["contract"])
     width = max(len(row[1]) for row in rows)
     text = ["", "%s on %s: %s" % (facts["stack"], facts["host"], options["proof"]), ""]
     text += ["  %-12s %-*s  %s" % (name, width, where, what) for name, where, what in rows]
@@ -167,8 +169,14 @@ def lines(options: Options, took: Sequence[Tuple[str, float]], files: Mapping[st
     text += [
         "",
         "  point a suite at it   set -a; . %s; set +a" % files[ENV_FILE],
-        "  check it again        %s" % options["verify_command"],
-        "                        after every suite: it names what ended, restarted or ran out of memory since",
+        *(
+            [
+                "  check it again        %s" % options["verify_command"],
+                "                        after every suite: it names what ended, restarted or ran out of memory since",
+            ]
+            if options["started"]
+            else ["  finish it             %s" % options["finish_command"]]
+        ),
         "  take it down          %s" % options["teardown_command"],
         "",
         "  " + service_line(options),
@@ -228,6 +236,7 @@ PHASE = Phase(
         "health_path": _STR,
         "metrics_path": _STR,
         "configuration": {"type": "dict", "default": {}},
+        "started": {"type": "bool", "default": True},
         "proof": _STR,
         "marks": {
             "type": "list",
@@ -240,6 +249,7 @@ PHASE = Phase(
         "notes": {"type": "list", "elements": "str", "default": []},
         # The action front fills these in: the commands are the controller's.
         "verify_command": {"type": "str", "default": ""},
+        "finish_command": {"type": "str", "default": ""},
         "teardown_command": {"type": "str", "default": ""},
     },
 )

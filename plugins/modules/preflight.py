@@ -134,6 +134,24 @@ options:
         description: Its value; empty when it is not set.
         type: str
         required: true
+  kubeconfigs:
+    description: Kubeconfigs that are to be used in a container.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      variable:
+        description: Variable to name in the message.
+        type: str
+        required: true
+      path:
+        description: Where it lies on the target.
+        type: str
+        required: true
+      on_host:
+        description: Whether the container shares the host's network, and so its loopback.
+        type: bool
+        default: false
   wanted:
     description: What only the user can give, and without which nothing can be started.
     type: list

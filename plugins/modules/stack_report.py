@@ -126,6 +126,10 @@ options:
       C(stack.json).
     type: dict
     default: {}
+  started:
+    description: Whether DataStorage was started, or is left to a later run.
+    type: bool
+    default: true
   proof:
     description: The proof that the stack works, in one line (RV(kubernaut.integration.audit_verify#module:summary)).
     type: str
@@ -163,6 +167,10 @@ options:
     default: []
   verify_command:
     description: Command that proves the stack again. The action plugin fills it in, whatever is given.
+    type: str
+    default: ''
+  finish_command:
+    description: Command that starts DataStorage where it was left out; filled in by the action front.
     type: str
     default: ''
   teardown_command:

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.kubernaut.integration.plugins.module_utils import _ports, _preflight
+from ansible_collections.kubernaut.integration.plugins.module_utils._access import stub_kubeconfig
 from ansible_collections.kubernaut.integration.plugins.module_utils._phase import Context, PhaseError
 from ansible_collections.kubernaut.integration.plugins.module_utils._plan import LABEL
 from ansible_collections.kubernaut.integration.plugins.module_utils._podman import Podman
@@ -274,3 +275,37 @@ def test_a_containers_port_is_named_by_the_container(tmp_path: Path, monkeypatch
 
     monkeypatch.setattr("builtins.open", proc)
     assert _ports._name("7") == "the container their_db"
+
+
+def test_what_only_the_user_can_give_is_asked_for() -> None:
+    wanted = {"variables": ["a_token", "a_token_file"], "given": False, "reason": "it is needed; give one"}
+    with pytest.raises(PhaseError, match=r"^a_token or a_token_file: it is needed; give one\.$"):
+        run(wanted=[wanted])
+    assert run(wanted=[{**wanted, "given": True}]) == {"changed": False}
+
+
+@pytest.mark.parametrize(
+    ("mode", "stack", "running", "ports"),
+    [
+        ("host", "wf", True, {31600, 31681}),
+        ("host", "wf", False, set()),
+        ("host", "other", True, set()),
+        # A label alone is no proof of the host's network.
+        ("bridge", "wf", True, set()),
+    ],
+)
+def test_ports_in_the_hosts_network_are_known_by_their_label(
+    mode: str, stack: str, running: bool, ports: set[int]
+) -> None:
+    labels = {LABEL + "stack": stack, LABEL + "listens": "31600,31681"}
+    found = {"Config": {"Labels": labels}, "State": {"Running": running}, "HostConfig": {"NetworkMode": mode}}
+    assert _preflight.listening([found], "wf") == ports
+
+
+def test_kubeconfig_that_cannot_work_in_a_container_is_refused_before_anything_is_started(tmp_path: Path) -> None:
+    path = tmp_path / "kubeconfig"
+    path.write_text(stub_kubeconfig("https://127.0.0.1:6443"))
+    entry = {"variable": "datastorage_kubeconfig", "path": str(path), "on_host": False}
+    with pytest.raises(PhaseError, match=r"^datastorage_kubeconfig: .*datastorage_network=host"):
+        run(kubeconfigs=[entry])
+    assert run(kubeconfigs=[{**entry, "on_host": True}]) == {"changed": False}

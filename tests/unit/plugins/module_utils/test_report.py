@@ -48,6 +48,7 @@ def _options(tmp_path: Path) -> dict[str, Any]:
         "health_path": "/health",
         "metrics_path": "/metrics",
         "configuration": {"server.port": 8080},
+        "started": True,
         "proof": "7/7 written",
         "marks": [
             {"phase": "begin", "at": 100.0},
@@ -55,6 +56,7 @@ def _options(tmp_path: Path) -> dict[str, Any]:
             {"phase": "redis", "at": 101.75},
         ],
         "verify_command": "make verify",
+        "finish_command": "make finish",
         "teardown_command": "make teardown",
         "variables": {},
         "memory": "",
@@ -83,6 +85,13 @@ def test_ports_of_their_own_and_the_token_are_said_where_there_are_any(options: 
     facts = _report.description({**options, **apart})["datastorage"]
     assert (facts["metrics"], facts["token_file"]) == ("http://127.0.0.1:19100/metrics", "/state/token")
     assert _report.variables({**options, **apart})["datastorage_token_file"] == "/state/token"
+
+
+def test_stack_without_datastorage_says_how_to_finish_it(options: dict[str, Any]) -> None:
+    text = "\n".join(_report.run({**options, "started": False}, Context())["lines"])
+    assert "contract v0, not started" in text
+    assert "make finish" in text
+    assert "make verify" not in text
 
 
 def test_shell_reads_back_what_was_written(options: dict[str, Any], tmp_path: Path) -> None:
