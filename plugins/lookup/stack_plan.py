@@ -11,11 +11,13 @@ author: The kubernaut.integration authors (@kubernaut)
 short_description: What the stack is called and where it listens
 description:
   - Turns the C(stack_*) variables of the play into names, ports, credentials and the facts of the contract.
-  - Nothing is read from the target; the answer depends on the variables alone.
+  - Nothing is read from the target. On the controller, C(stack_contract_file) is read where it is set, and the names of
+    the files in C(migrations_dir) where C(stack_contract) is V(auto).
 options: {}
 notes:
-  - Reads the variables C(stack_team), C(stack_contract), C(stack_run_id), C(stack_teams) and C(stack_credentials) of
-    the play; a missing one takes the default of the role P(kubernaut.integration.stack#role).
+  - Reads the variables C(stack_team), C(stack_contract), C(stack_contract_file), C(stack_run_id),
+    C(stack_teams) and C(stack_credentials) of the play; a missing one takes the default of the role
+    P(kubernaut.integration.stack#role).
 """
 
 EXAMPLES = r"""
@@ -43,7 +45,13 @@ _raw:
       description: What the generation of DataStorage decides, such as C(port), C(health) and C(timeout).
       type: dict
     contract_name:
-      description: Name of the generation.
+      description: Name of the generation, or of the one on which C(stack_contract_file) is based.
+      type: str
+    contract_differences:
+      description: What C(stack_contract_file) says instead.
+      type: dict
+    contract_source:
+      description: How the generation was found out; empty where it was named.
       type: str
     ports:
       description: Component -> published TCP port.
@@ -83,12 +91,22 @@ _raw:
       type: dict
 """
 
+import os
+from pathlib import Path
 from typing import Any
 
+import yaml
 from ansible.errors import AnsibleError
+from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.lookup import LookupBase
 
-from ansible_collections.kubernaut.integration.plugins.module_utils._plan import DEFAULTS, PlanError, plan
+from ansible_collections.kubernaut.integration.plugins.module_utils._contracts import AUTO
+from ansible_collections.kubernaut.integration.plugins.module_utils._plan import (
+    DEFAULTS,
+    PlanError,
+    Told,
+    plan,
+)
 
 
 class LookupModule(LookupBase):
@@ -102,6 +120,28 @@ class LookupModule(LookupBase):
         own = (variables or {}).get("__stack_credentials")  # what the task of the role stack has registered
         generated = self._templar.template(own).get("credentials") if own else None
         try:
-            return [plan(given, generated)]
+            return [plan(given, generated, self._told(given, variables or {}))]
         except PlanError as error:
             raise AnsibleError(str(error)) from None
+
+    def _told(self, given: dict[str, Any], variables: dict[str, Any]) -> Told:
+        """Read what the controller's files tell about the contract, where that is asked for."""
+        path = str(given.get("stack_contract_file") or "")
+        if path:
+            try:
+                document = yaml.safe_load(Path(path).expanduser().read_text(encoding="utf-8"))
+            except (OSError, ValueError, yaml.YAMLError) as error:
+                raise AnsibleError(f"stack_contract_file: {path} cannot be read as YAML: {error}") from None
+            return Told(document)
+        if given.get("stack_contract") != AUTO:
+            return Told()
+        if boolean(self._templar.template(variables.get("migrations_remote_src", False))):
+            raise AnsibleError(
+                "stack_contract: auto looks for migrations_dir on the controller, and with migrations_remote_src"
+                " it lies on the target; name the contract."
+            )
+        directory = str(self._templar.template(variables.get("migrations_dir", "")) or "")
+        try:
+            return Told(migrations=os.listdir(os.path.expanduser(directory)) if directory else [])
+        except OSError as error:
+            raise AnsibleError(f"migrations_dir: {directory}: {error.strerror}; name another directory.") from None

@@ -22,7 +22,7 @@ from urllib.parse import urlencode
 from ansible_collections.kubernaut.integration.plugins.module_utils import _gate, _http
 from ansible_collections.kubernaut.integration.plugins.module_utils._causes import POSTGRES, UNKNOWN, Evidence, explain
 from ansible_collections.kubernaut.integration.plugins.module_utils._contract import Contract
-from ansible_collections.kubernaut.integration.plugins.module_utils._contracts import CONTRACTS
+from ansible_collections.kubernaut.integration.plugins.module_utils._contracts import CONTRACTS, customised
 from ansible_collections.kubernaut.integration.plugins.module_utils._phase import (
     Context,
     Options,
@@ -794,7 +794,7 @@ def run(options: Options, context: Context) -> Result:
 
     :raises PhaseError: the proof failed; its result tells how far it came.
     """
-    contract = CONTRACTS[options["contract"]]
+    contract = customised(CONTRACTS[options["contract"]], options["contract_differences"])
     correlation_id = "kubernaut-integration-%s" % uuid.uuid4()
     proof = Proof(correlation_id, len(contract.batch))
     if context.check:
@@ -839,6 +839,7 @@ PHASE = Phase(
         "datastorage_port": {"type": "int", "required": True},
         "datastorage_token": {"type": "str", "default": "", "no_log": True},
         "contract": {"type": "str", "choices": sorted(CONTRACTS), "default": "v0"},
+        "contract_differences": {"type": "dict", "default": {}},
         "team": {"type": "str", "default": "workflowexecution"},
         "keep": {"type": "bool", "default": False},
         "timeout": {"type": "float", "default": 20.0},

@@ -7,9 +7,16 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from typing import Any, Dict, List, Mapping, Optional, Sequence
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence
 
-from ansible_collections.kubernaut.integration.plugins.module_utils._contracts import CONTRACTS
+from ansible_collections.kubernaut.integration.plugins.module_utils._contracts import (
+    AUTO,
+    CONTRACTS,
+    ContractError,
+    customised,
+    of_migrations,
+    parse,
+)
 
 #: Prefix of every label that the collection puts on what it makes.
 LABEL = "io.kubernaut.integration."
@@ -69,6 +76,7 @@ _PASSWORDS: Mapping[str, str] = {"password": "postgres_password", "redis_passwor
 DEFAULTS: Mapping[str, Any] = {
     "stack_team": "workflowexecution",
     "stack_contract": "v0",
+    "stack_contract_file": "",
     "stack_run_id": "",
     "stack_teams": {},
     "stack_credentials": "upstream",
@@ -85,14 +93,74 @@ class PlanError(ValueError):
     """A variable of the stack cannot be used; the message names it and the remedy."""
 
 
-def plan(variables: Mapping[str, Any], generated: Optional[Mapping[str, str]] = None) -> Dict[str, Any]:
+class Told(NamedTuple):
+    """What files of the controller tell about the contract.
+
+    :param document: what ``stack_contract_file`` holds; None without one.
+    :param migrations: names of the files in ``migrations_dir``.
+    """
+
+    document: Any = None
+    migrations: Sequence[str] = ()
+
+
+_NOTHING_TOLD = Told()
+
+
+class Chosen(NamedTuple):
+    """A contract, and how it was come by.
+
+    :param name: of the known contract that it is, or on which it is based.
+    :param differences: what a user's file says instead.
+    :param source: in words; empty where it was simply named.
+    """
+
+    name: str
+    differences: Dict[str, Any]
+    source: str
+
+
+def choose(wanted: str, path: str, told: Told) -> Chosen:
+    """Decide which contract it is.
+
+    :param wanted: ``stack_contract``.
+    :param path: ``stack_contract_file``, which goes before it.
+    :raises PlanError: it is unknown, cannot be found out, or the file cannot be used.
+    """
+    if path:
+        try:
+            name, differences = parse(told.document)
+        except ContractError as error:
+            raise PlanError("stack_contract_file: %s: %s" % (path, error)) from None
+        return Chosen(name, differences, "%s, based on %s" % (path, name))
+    if wanted == AUTO:
+        found = of_migrations(told.migrations)
+        if found is None:
+            raise PlanError(
+                "stack_contract: auto finds the contract by a file in migrations_dir (%s), and there is none of them; "
+                "name the contract." % ", ".join(sorted(row.marker for row in CONTRACTS.values()))
+            )
+        return Chosen(found[0], {}, "%s in migrations_dir" % found[1])
+    if wanted not in CONTRACTS:
+        raise PlanError(
+            "stack_contract: there is no contract %r; choose one of %s."
+            % (wanted, ", ".join((*sorted(CONTRACTS), AUTO)))
+        )
+    return Chosen(wanted, {}, "")
+
+
+def plan(
+    variables: Mapping[str, Any], generated: Optional[Mapping[str, str]] = None, told: Told = _NOTHING_TOLD
+) -> Dict[str, Any]:
     """Turn the stack's variables into names, ports, credentials and the contract's facts.
 
     :param variables: keys of :data:`DEFAULTS`; missing ones take their defaults. ``stack_teams`` adds or replaces rows
         of :data:`TEAMS`.
     :param generated: the stack's own ``postgres_password`` and ``redis_password``, once they are known; until then a
         stack that has its own has empty ones here.
-    :returns: ``name``, ``team``, ``contract`` (its facts), ``contract_name``, ``run_id``, ``ports``, ``health_port``,
+    :param told: what files of the controller tell about the contract.
+    :returns: ``name``, ``team``, ``contract`` (its facts), ``contract_name``, ``contract_differences`` and
+        ``contract_source`` (:class:`Chosen`), ``run_id``, ``ports``, ``health_port``,
         ``metrics_port``, ``containers``, ``auth_container``, ``network``, ``volume``, ``database``, ``user``,
         ``password``, ``redis_password``, ``labels``.
     :raises PlanError: a variable cannot be used.
@@ -100,11 +168,8 @@ def plan(variables: Mapping[str, Any], generated: Optional[Mapping[str, str]] = 
     given = {**DEFAULTS, **{name: value for name, value in variables.items() if value is not None}}
     if not isinstance(given["stack_teams"], Mapping):
         raise PlanError("stack_teams: it is not a mapping from a team's name to its row; write it as one.")
-    team, contract, run_id = str(given["stack_team"]), str(given["stack_contract"]), str(given["stack_run_id"])
-    if contract not in CONTRACTS:
-        raise PlanError(
-            "stack_contract: there is no contract %r; choose one of %s." % (contract, ", ".join(sorted(CONTRACTS)))
-        )
+    team, run_id = str(given["stack_team"]), str(given["stack_run_id"])
+    contract, differences, source = choose(str(given["stack_contract"]), str(given["stack_contract_file"]), told)
     rows = {**TEAMS, **CONTRACTS[contract].teams, **given["stack_teams"]}
     if team not in rows:
         raise PlanError(
@@ -138,8 +203,10 @@ def plan(variables: Mapping[str, Any], generated: Optional[Mapping[str, str]] = 
         "name": name,
         "team": team,
         "run_id": run_id,
-        "contract": CONTRACTS[contract].facts(),
+        "contract": customised(CONTRACTS[contract], differences).facts(),
         "contract_name": contract,
+        "contract_differences": differences,
+        "contract_source": source,
         "ports": {component: row[component] for component in COMPONENTS},
         "health_port": row.get("health", row["datastorage"] + HEALTH_OFFSET),
         "metrics_port": row.get("metrics", row["datastorage"] + METRICS_OFFSET),

@@ -8,7 +8,7 @@ from typing import Any, Dict, List
 
 from ansible_collections.kubernaut.integration.plugins.module_utils import _redis
 from ansible_collections.kubernaut.integration.plugins.module_utils._causes import REDIS, Evidence, explain
-from ansible_collections.kubernaut.integration.plugins.module_utils._contracts import CONTRACTS
+from ansible_collections.kubernaut.integration.plugins.module_utils._contracts import CONTRACTS, customised
 from ansible_collections.kubernaut.integration.plugins.module_utils._phase import (
     Context,
     Options,
@@ -44,7 +44,7 @@ def run(options: Options, context: Context) -> Result:
     """
     import redis
 
-    queues = list(CONTRACTS[options["contract"]].queues)
+    queues = list(customised(CONTRACTS[options["contract"]], options["contract_differences"]).queues)
     try:
         counts = _take(options, queues, context.check)
     except redis.RedisError as error:
@@ -62,6 +62,7 @@ def run(options: Options, context: Context) -> Result:
 QUEUES_SPEC: Dict[str, Dict[str, Any]] = {
     **_redis.REDIS_SPEC,
     "contract": {"type": "str", "choices": sorted(CONTRACTS), "default": "v0"},
+    "contract_differences": {"type": "dict", "default": {}},
 }
 
 PHASE = Phase(name="queues_empty", run=run, argument_spec=QUEUES_SPEC, libraries=("redis",))

@@ -37,6 +37,12 @@ options:
     type: str
     choices: [v0]
     default: v0
+  contract_differences:
+    description: >-
+      In what the generation differs from O(contract), as C(stack_contract_file) of the role
+      P(kubernaut.integration.stack#role) says it.
+    type: dict
+    default: {}
   team:
     description: Team whose stack this is. It is part of the events' namespace and resource names, so that kept rows
       tell where they came from.

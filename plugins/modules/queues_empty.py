@@ -20,6 +20,12 @@ options:
     type: str
     choices: [v0]
     default: v0
+  contract_differences:
+    description: >-
+      In what the generation differs from O(contract), as C(stack_contract_file) of the role
+      P(kubernaut.integration.stack#role) says it.
+    type: dict
+    default: {}
 extends_documentation_fragment:
   - kubernaut.integration.attributes
   - kubernaut.integration.redis

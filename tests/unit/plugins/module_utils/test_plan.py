@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from ansible_collections.kubernaut.integration.plugins.module_utils import _plan
-from ansible_collections.kubernaut.integration.plugins.module_utils._plan import PlanError, container_plan, plan
+from ansible_collections.kubernaut.integration.plugins.module_utils._plan import PlanError, Told, container_plan, plan
 
 ROOT = Path(__file__).resolve().parents[4]
 
@@ -198,3 +198,30 @@ def test_digest_knows_values_but_no_order_of_keys() -> None:
 )
 def test_stop_order(given: list[str], order: list[str]) -> None:
     assert _plan.stop_order(given) == order
+
+
+def test_contract_is_found_by_its_migrations() -> None:
+    found = plan({"stack_contract": "auto"}, told=Told(migrations=["001_v1_schema.sql"]))
+    assert (found["contract_name"], found["contract_source"]) == ("v1", "001_v1_schema.sql in migrations_dir")
+    assert found["contract"]["tokens"]
+    with pytest.raises(PlanError, match="stack_contract: auto finds the contract by a file in migrations_dir"):
+        plan({"stack_contract": "auto"})
+
+
+def test_file_says_in_what_a_contract_differs() -> None:
+    told = Told({"based_on": "v1", "health_port": 8082})
+    found = plan({"stack_contract_file": "next.yml"}, told=told)
+    assert (found["contract_name"], found["contract"]["health_port"]) == ("v1", 8082)
+    assert found["contract_differences"] == {"health_port": 8082}
+    assert found["contract_source"] == "next.yml, based on v1"
+    with pytest.raises(PlanError, match=r"^stack_contract_file: next.yml: there is no key helth"):
+        plan({"stack_contract_file": "next.yml"}, told=Told({"based_on": "v1", "helth": "/x"}))
+
+
+def test_team_with_three_ports_has_the_others_beside_them() -> None:
+    rows = {"widgets": {"postgres": 15500, "redis": 16500, "datastorage": 18500}}
+    found = plan({"stack_team": "widgets", "stack_teams": rows, "stack_contract": "v1"})
+    assert (found["health_port"], found["metrics_port"]) == (28500, 19500)
+    rows["widgets"] |= {"health": 1, "metrics": 2}
+    found = plan({"stack_team": "widgets", "stack_teams": rows, "stack_contract": "v1"})
+    assert (found["health_port"], found["metrics_port"]) == (1, 2)
