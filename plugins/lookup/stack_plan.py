@@ -91,22 +91,19 @@ _raw:
       type: dict
 """
 
-import os
-from pathlib import Path
+from collections.abc import Iterable
 from typing import Any
 
-import yaml
 from ansible.errors import AnsibleError
-from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.lookup import LookupBase
 
 from ansible_collections.kubernaut.integration.plugins.module_utils._contracts import AUTO
 from ansible_collections.kubernaut.integration.plugins.module_utils._plan import (
     DEFAULTS,
     PlanError,
-    Told,
     plan,
 )
+from ansible_collections.kubernaut.integration.plugins.plugin_utils._told import told
 
 
 class LookupModule(LookupBase):
@@ -114,34 +111,19 @@ class LookupModule(LookupBase):
 
     def run(self, terms: list[Any], variables: dict[str, Any] | None = None, **kwargs: Any) -> list[dict[str, Any]]:
         """Template the stack's variables and plan with them."""
-        given = {
-            name: self._templar.template((variables or {})[name]) for name in DEFAULTS if name in (variables or {})
-        }
+        given = self._templated(variables or {}, DEFAULTS)
         own = (variables or {}).get("__stack_credentials")  # what the task of the role stack has registered
         generated = self._templar.template(own).get("credentials") if own else None
         try:
-            return [plan(given, generated, self._told(given, variables or {}))]
+            return [plan(given, generated, told({**self._where(variables or {}, given), **given}))]
         except PlanError as error:
             raise AnsibleError(str(error)) from None
 
-    def _told(self, given: dict[str, Any], variables: dict[str, Any]) -> Told:
-        """Read what the controller's files tell about the contract, where that is asked for."""
-        path = str(given.get("stack_contract_file") or "")
-        if path:
-            try:
-                document = yaml.safe_load(Path(path).expanduser().read_text(encoding="utf-8"))
-            except (OSError, ValueError, yaml.YAMLError) as error:
-                raise AnsibleError(f"stack_contract_file: {path} cannot be read as YAML: {error}") from None
-            return Told(document)
-        if given.get("stack_contract") != AUTO:
-            return Told()
-        if boolean(self._templar.template(variables.get("migrations_remote_src", False))):
-            raise AnsibleError(
-                "stack_contract: auto looks for migrations_dir on the controller, and with migrations_remote_src"
-                " it lies on the target; name the contract."
-            )
-        directory = str(self._templar.template(variables.get("migrations_dir", "")) or "")
-        try:
-            return Told(migrations=os.listdir(os.path.expanduser(directory)) if directory else [])
-        except OSError as error:
-            raise AnsibleError(f"migrations_dir: {directory}: {error.strerror}; name another directory.") from None
+    def _templated(self, variables: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
+        """Return some of the play's variables, as far as they are set."""
+        return {name: self._templar.template(variables[name]) for name in names if name in variables}
+
+    def _where(self, variables: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+        """Return where the migrations lie, but only when they are to tell the contract."""
+        names = ("migrations_dir", "migrations_remote_src") if given.get("stack_contract") == AUTO else ()
+        return self._templated(variables, names)
