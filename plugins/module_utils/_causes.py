@@ -94,7 +94,9 @@ class Cause:
             hits = list(re.finditer(self.said, evidence.text, re.IGNORECASE))
             if not hits:
                 return None
-            found = {name: value for name, value in hits[-1].groupdict().items() if value is not None}
+            # The last one counts; what it does not name, an earlier one may.
+            for hit in hits:
+                found.update({name: value for name, value in hit.groupdict().items() if value is not None})
         prefix = PREFIXES.get(evidence.subject, "")
         return {"prefix": prefix, "subject": evidence.subject, **evidence.values, **found}
 
@@ -273,26 +275,29 @@ CAUSES: Sequence[Cause] = (
         "DataStorage finds no table audit_events",
         "apply the migrations of its contract before it starts (role kubernaut.integration.migrations)",
         DATASTORAGE,
-        said=r"relation \"audit_events\" does not exist",
+        # In a line of JSON, its quotes are escaped.
+        said=r"relation \\*\"audit_events\\*\" does not exist",
     ),
     # PostgreSQL's refusals, from the gate or from DataStorage's log.
     Cause(
         "postgres-password",
         "PostgreSQL refuses the password of {user}: a data volume keeps that of its first start",
         "set postgres_password to that one, or stack_credentials to what it was, " + _FRESH,
-        said=r"SQLSTATE 28P01|password authentication failed(?: for user \"(?P<user>[^\"]+)\")?|no password supplied",
+        said=r"SQLSTATE 28P01|password authentication failed(?: for user \\*\"(?P<user>[^\"\\]+)\\*\")?"
+        r"|no password supplied",
     ),
     Cause(
         "postgres-database",
         "PostgreSQL has no database {name}: a data volume keeps that of its first start",
         "set postgres_database to that one, " + _FRESH,
-        said=r"SQLSTATE 3D000|database \"(?P<name>[^\"]+)\" does not exist",
+        said=r"SQLSTATE 3D000|database \\*\"(?P<name>[^\"\\]+)\\*\" does not exist",
     ),
     Cause(
         "postgres-user",
         "PostgreSQL does not let {user} in: a data volume keeps the user of its first start",
         "set postgres_user to that one, " + _FRESH,
-        said=r"SQLSTATE 28000|role \"(?P<user>[^\"]+)\" does not exist|no pg_hba\.conf entry|pg_hba\.conf rejects",
+        said=r"SQLSTATE 28000|role \\*\"(?P<user>[^\"\\]+)\\*\" does not exist"
+        r"|no pg_hba\.conf entry|pg_hba\.conf rejects",
     ),
     Cause(
         "postgres-connections",

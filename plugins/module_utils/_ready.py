@@ -140,7 +140,11 @@ def conclude(
 
 
 def _reading(ask: Ask, watch: Watch, hopeless: Callable[[Sequence[str]], bool]) -> Ask:
-    """Return ``ask`` that gives up when the container's log says that waiting is in vain."""
+    """Return ``ask`` that gives up when the container's log says that waiting is in vain.
+
+    It is asked what it said since the gate began, as the failure's sentence is made of: a complaint that is true is
+    repeated at every try.
+    """
     read = [time.monotonic()]
 
     def asking(options: Options, left: float) -> Observation:
@@ -148,7 +152,7 @@ def _reading(ask: Ask, watch: Watch, hopeless: Callable[[Sequence[str]], bool]) 
         if observation.state not in _NO_ANSWER or time.monotonic() - read[0] < LOG_GAP:
             return observation
         read[0] = time.monotonic()
-        return replace(observation, final=True) if hopeless(watch.log()) else observation
+        return replace(observation, final=True) if hopeless(watch.last_words()) else observation
 
     return asking
 

@@ -78,6 +78,7 @@ CASES: list[tuple[str, Evidence]] = [
         "schema-missing",
         dead('failed to create partition audit_events_2026_11: ERROR: relation "audit_events" does not exist'),
     ),
+    ("schema-missing", dead('{"error":"ERROR: relation \\"audit_events\\" does not exist (SQLSTATE 42P01)"}')),
     ("signer-missing", dead("signing certificate not found at /etc/certs (AU-9)")),
     ("no-cluster", dead("failed to load in-cluster kubernetes config (DD-AUTH-014)")),
     (
@@ -201,3 +202,8 @@ def test_every_id_is_in_the_documentation() -> None:
         ids |= {name for names in _GIVEN.findall(file.read_text()) for name in names if name}
     page = (Path(__file__).resolve().parents[4] / "docs" / "causes.md").read_text()
     assert set(re.findall(r"^\| `([a-z-]+)` \|", page, re.MULTILINE)) == ids
+
+
+def test_quotes_that_a_line_of_json_escapes_hide_no_name() -> None:
+    line = '{"error":"FATAL: password authentication failed for user \\"slm_user\\" (SQLSTATE 28P01)"}'
+    assert "of slm_user:" in explain(dead(line)).sentence

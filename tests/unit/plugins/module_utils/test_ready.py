@@ -534,6 +534,31 @@ def test_old_complaints_of_a_living_container_are_no_cause_of_now() -> None:
     assert podman.calls[-1][podman.calls[-1].index("--since") + 1] == "2026-01-01T00:00:00+00:00"
 
 
+@pytest.mark.parametrize(
+    ("state", "line", "final"),
+    [
+        ("refused", '{"error":"signing certificate not found at /etc/certs/tls.crt"}', True),
+        ("refused", '{"error":"failed to ping PostgreSQL: connection refused"}', False),
+        ("refused", "", False),
+        # What answers is judged by its answer.
+        ("status", '{"error":"signing certificate not found at /etc/certs/tls.crt"}', False),
+    ],
+)
+def test_gate_does_not_wait_for_what_the_log_calls_hopeless(
+    monkeypatch: pytest.MonkeyPatch, state: str, line: str, final: bool
+) -> None:
+    class Saying(_watch.Watch):
+        def __init__(self) -> None:
+            pass
+
+        def last_words(self) -> list[str]:
+            return [line]
+
+    monkeypatch.setattr(_ready, "LOG_GAP", 0.0)
+    ask = _ready._reading(lambda _options, _left: Observation(False, state, ""), Saying(), _ready.hopeless)
+    assert ask({}, 1.0).final is final
+
+
 def test_container_that_is_not_there_is_not_waited_for() -> None:
     podman = Container()
     podman.facts = None
