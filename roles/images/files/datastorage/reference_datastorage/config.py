@@ -178,6 +178,10 @@ def load(path: str) -> Config:
     database_host, database_port, name = database.string("host"), database.integer("port"), database.string("name")
     ssl_mode, configured_user = database.string("ssl_mode"), database.string("user")
     redis.integer("db")
+    for key in ("secretsFile", "usernameKey", "passwordKey"):
+        database.string(key)
+    for key in ("secretsFile", "passwordKey", "dlq_stream_name", "dlq_consumer_group"):
+        redis.string(key)
     addr, dlq_max_len = redis.string("addr"), redis.integer("dlq_max_len")
     level, log_format = logging.string("level"), logging.string("format")
 
