@@ -4,9 +4,10 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
-from typing import Any, Dict, Iterator, List, Mapping, Sequence, Tuple
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Set, Tuple
 from xml.etree import ElementTree
 
 from ansible_collections.kubernaut.integration.plugins.module_utils._adr030_keys import (
@@ -23,6 +24,11 @@ from ansible_collections.kubernaut.integration.plugins.module_utils._adr030_lint
     Finding,
     Surroundings,
 )
+from ansible_collections.kubernaut.integration.plugins.module_utils._adr030_yaml import (
+    Malformed,
+    entries,
+    first_document,
+)
 from ansible_collections.kubernaut.integration.plugins.module_utils._phase import (
     Context,
     Options,
@@ -38,15 +44,16 @@ ENVIRONMENT = "environment"
 _SKIPPED = {".git", ".hg", ".svn", ".venv", ".tox", ".cache", "node_modules", "vendor", "__pycache__"}
 #: Larger files are no configuration of the service, in bytes.
 LARGEST = 256 * 1024
-#: A file of a directory is one when it has both sections, and below them a key of the service's own.
-_MARKS = (
-    re.compile(r"^[\"']?database[\"']?[ \t]*:", re.MULTILINE),
-    re.compile(r"^[\"']?redis[\"']?[ \t]*:", re.MULTILINE),
-    re.compile(r"^[ \t]+[\"']?(?:addr|secrets_?file|password_?key)[\"']?[ \t]*:", re.MULTILINE | re.IGNORECASE),
-)
+#: Words without which a file is not even looked into: parsing all of a large checkout would take minutes.
+_HINT = re.compile(r"\b(?:addr|database|redis)\b|secrets_?file|password_?key", re.IGNORECASE)
+#: Keys that only configurations of DataStorage have, in whatever spelling; in a file that is no YAML they tell.
+_OWN = re.compile(r"(?:secrets_?file|password_?key|dlq_?(?:max_?len|stream_?name|consumer_?group))", re.IGNORECASE)
+_OWN_ANYWHERE = re.compile(r"\b%s\b[\"']?[ \t]*:" % _OWN.pattern, re.IGNORECASE)
 _TEMPLATE = re.compile(r"\{\{.*?\}\}")
 _MANIFEST = re.compile(r"^apiVersion[ \t]*:.*^kind[ \t]*:", re.MULTILINE | re.DOTALL)
 _EMBEDDED = re.compile(r"^[ \t]+secretsFile[ \t]*:", re.MULTILINE)
+#: Names under which people expect their configuration to be found.
+_CONFIG = re.compile(r".*(?:config|storage).*\.ya?ml", re.IGNORECASE)
 _SECRETS = re.compile(r"(?:secret|credential)s?\.(?:ya?ml|json)$", re.IGNORECASE)
 #: What JUnit's XML cannot hold.
 _NO_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd]")
@@ -54,16 +61,54 @@ _NO_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd]")
 Notes = List[Dict[str, str]]
 
 
+def sections(text: str) -> Optional[Dict[str, Set[str]]]:
+    """Return section -> keys of a file that may be a configuration, or None where it is no YAML."""
+    if not _HINT.search(text):
+        return {}
+    try:
+        root, _second = first_document(text)
+        return {entry.path: {str(inner.key.value) for inner in entries(entry.value)} for entry in entries(root)}
+    except Malformed:
+        return None
+
+
 def is_config(text: str) -> bool:
-    """Tell whether a file looks like a configuration of DataStorage, and not like another service's."""
-    return all(mark.search(text) for mark in _MARKS)
+    """Tell whether a file looks like a configuration of DataStorage, be it a broken one, and not another service's."""
+    found = sections(text)
+    if found is None:
+        return bool(_OWN_ANYWHERE.search(text))
+    own = [section for section, keys in found.items() if any(map(_OWN.fullmatch, keys))]
+    # Other services have such a key, too, elsewhere.
+    meant = [section for section in own if difflib.get_close_matches(section.lower(), ("database", "redis"))]
+    return bool(meant) or len(own) > 1 or ("database" in found and "addr" in found.get("redis", ()))
 
 
-def why_skipped(text: str) -> str:
-    """Return why a file that may hold a configuration cannot be judged; empty when it can."""
+def is_secrets(text: str) -> bool:
+    """Tell whether a file looks like one that a configuration names: a mapping of nothing but words."""
+    try:
+        root, _second = first_document(text)
+        found = entries(root)
+    except Malformed:
+        return False
+    return bool(found) and all(isinstance(getattr(entry.value, "value", None), str) for entry in found)
+
+
+def why_skipped(text: str, name: str) -> str:
+    """Return why a file that may hold a configuration cannot be judged; empty when it can, or does not look like one.
+
+    :param name: of the file.
+    """
     if _MANIFEST.search(text):
         return "it is a Kubernetes manifest" if _EMBEDDED.search(text) else ""
-    return "it is a template" if _TEMPLATE.search(text) and is_config(text) else ""
+    if _TEMPLATE.search(text) and is_config(text):
+        return "it is a template"
+    if is_config(text) or not _CONFIG.fullmatch(name):
+        return ""
+    found = sections(text)
+    if found is None:
+        return "it cannot be parsed"
+    near = sorted({"database", "redis"} & set(found))
+    return "it has %s, and no key that another service's would not have" % " and ".join(near) if near else ""
 
 
 def walk(directory: str) -> Iterator[str]:
@@ -107,7 +152,11 @@ def collect(paths: Sequence[str], around: Surroundings) -> Tuple[Dict[str, str],
     notes: Notes = []
     for path in dict.fromkeys([*named, *seen]):
         text = named.get(path) or _text(path)
-        why = why_skipped(text)
+        why = why_skipped(text, os.path.basename(path))
+        if path in named and not is_config(text) and is_secrets(text):
+            why = "it is a secret file, which is judged together with the configuration that names it"
+        elif path in named and not _MANIFEST.search(text) and not _TEMPLATE.search(text):
+            why = ""
         if why:
             notes.append({"file": around.shown(path), "note": "%s, so it was not looked at" % why})
         elif not _MANIFEST.search(text) and (path in named or is_config(text)):

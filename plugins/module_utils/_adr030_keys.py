@@ -43,6 +43,10 @@ _UNITS = {"ns": 1, "us": 10**3, "µs": 10**3, "μs": 10**3, "ms": 10**6, "s": 10
 _TERM = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h)")
 _DURATION = re.compile(r"[-+]?(?:0|(?:%s)+)" % _TERM.pattern)
 _BYTES = re.compile(r"\s*([+-]?[0-9]+)")
+#: Underscores are no part of a host name elsewhere, but of many a container's.
+_HOST_NAME = re.compile(r"[A-Za-z0-9._-]+")
+#: Name and password as addresses have them: before an ``@``, behind ``//`` or with a colon between the two.
+_LOGIN = re.compile(r"(?<=//)\S+(?=@)|(?<!\S)(?!\S*//)\S*:\S+(?=@)")
 
 
 def nanoseconds(text: str) -> Optional[int]:
@@ -109,6 +113,17 @@ def _dsn_wrong(value: str) -> Optional[str]:
     return None
 
 
+def _is_host(value: str) -> bool:
+    """Tell whether a text is a host name, or an address with or without brackets."""
+    if ":" not in value:
+        return bool(_HOST_NAME.fullmatch(value))
+    bare = value[1:-1] if value.startswith("[") and value.endswith("]") else value
+    try:
+        return ipaddress.ip_address(bare.partition("%")[0]).version == 6
+    except ValueError:
+        return False
+
+
 def _address_wrong(value: str) -> Optional[str]:
     """Judge ``host:port``."""
     host, colon, port = value.rpartition(":")
@@ -125,7 +140,7 @@ def _origins_wrong(value: Sequence[str]) -> Optional[str]:
 _TEXT = must(lambda value: bool(value.strip()) and value.isprintable(), "not be empty or contain control characters")
 _ANY = Rule(lambda value: None)  # noqa: ARG005
 _PATH = must(lambda value: not value or value.startswith("/"), "be an absolute path inside the container")
-HOST = must(lambda value: bool(re.fullmatch(r"[!-~]+", value)), "be a host name or an address")
+HOST = must(_is_host, "be a host name or an address, without scheme, login or port")
 PORT = _port(1)
 #: Go's parser takes a sign, too, but no time-out or lifetime is negative.
 _DURATION_RULE = must(
@@ -139,6 +154,8 @@ _BYTES_RULE = must(
     lambda value: leading_bytes(value) is not None,
 )
 _DSN = Rule(_dsn_wrong)
+#: The driver takes the directory of a socket, too.
+_DSN_HOST = Rule(lambda value: _dsn_wrong(value) or (None if value.startswith("/") else HOST.wrong(value)))
 _SSL = _one_of("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 _LEVELS = ("debug", "info", "warn", "error")
 
@@ -402,7 +419,7 @@ KEYS: Tuple[Key, ...] = (
     ),
     Key(
         TEXT,
-        _DSN,
+        _DSN_HOST,
         same=At("database.host", missing="database host required"),
         option="database_host",
         known_as=("hostname",),
@@ -765,7 +782,15 @@ def effective(values: Values, contract: str) -> Dict[str, Any]:
 def shown(found: Values) -> Dict[str, Any]:
     """Return an effective configuration with its secrets masked; an empty one stays empty, that is no secret."""
     hidden = {secret.path for secret in SECRETS if secret.hidden}
-    return {path: MASK if path in hidden and value else value for path, value in found.items()}
+    return {
+        path: MASK if path in hidden and value else without_login(value) if isinstance(value, str) else value
+        for path, value in found.items()
+    }
+
+
+def without_login(text: str) -> str:
+    """Return a text with what is a name and a password in an address masked."""
+    return _LOGIN.sub(MASK, text)
 
 
 @dataclass(frozen=True)

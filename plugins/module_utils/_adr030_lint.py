@@ -233,7 +233,9 @@ class Config:
         self, where: Place, rule: str, message: str, suggestion: str = "", predicts: str = "", file: str = ""
     ) -> None:
         """Keep a finding about this file or another."""
-        finding = Finding(file or self.file, where[0], where[1], rule, message, suggestion, predicts)
+        # What is wrong with an address may be that it holds a password.
+        told = map(table.without_login, (message, suggestion, predicts))
+        finding = Finding(file or self.file, where[0], where[1], rule, *told)
         if finding not in self.findings:  # either contract would give it
             self.findings.append(finding)
 
@@ -257,6 +259,7 @@ class Config:
     def _judge(self) -> None:
         """Judge keys and values, by every contract that is meant."""
         meant = self._unread()
+        self._logins()
         problems: List[Problem] = []
         overrides: List[Override] = []
         for contract in self._contracts:
@@ -335,6 +338,14 @@ class Config:
                     self._add(entry.place, "unknown-key", "`%s` is not read" % path)
         return meant
 
+    def _logins(self) -> None:
+        """Keep findings about values that hold a login, as the addresses of other services may."""
+        for path, entry in self._found.items():
+            value = getattr(entry.value, "value", None)
+            if isinstance(value, str) and table.without_login(value) != value:
+                message = "`%s` holds a login: name and password belong into the secret file" % path
+                self._add(entry.place, "secret-in-config", message)
+
     def _not_read(self, entry: Entry, key: Key) -> None:
         """Keep the finding about a key that is not read and is like ``key``."""
         path = entry.path
@@ -392,7 +403,7 @@ class Config:
             "redis.addr": (values.get("redis.addr", "").rpartition(":")[0].strip("[]"), "failed to connect to Redis:"),
         }
         for path, (host, says) in hosts.items():
-            if not host or host in (*self.around.hosts, *_OF_PODMAN):
+            if table.HOST.wrong(host) or host in (*self.around.hosts, *_OF_PODMAN):
                 continue
             loopback, numeric = _address(host)
             if numeric and not loopback:

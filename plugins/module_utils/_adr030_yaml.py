@@ -34,6 +34,8 @@ _WORDS = {
 }
 _INT = re.compile(r"[+-]?(?:0[xX][0-9a-fA-F]+|0[bB][01]+|0[oO]?[0-7]+|0|[1-9][0-9]*)")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
+#: More than one character in quotes, but for the parser's own names of things.
+_QUOTED = re.compile(r" (['\"])(?!<)(?:(?!\1).){2,}\1")
 _MOMENT = re.compile(
     r"([0-9]{4})-([0-9]{1,2})-([0-9]{1,2})(?:(?:(?P<zoned>[Tt])| )"
     r"([0-9]{1,2}):([0-9]{1,2}):([0-9]{1,2})(?:\.[0-9]+)?(?(zoned)(?:Z|[+-][0-9]{2}:[0-9]{2})))?"
@@ -126,6 +128,11 @@ def _float(word: str) -> float:
     return float(re.sub(r"^([+-]?)\.(?=[ni])", r"\1", word.lower().replace("_", "")))
 
 
+def _said(reason: str) -> str:
+    """Return what the parser says without the words of the file that it quotes: one may be a password."""
+    return _QUOTED.sub("", " ".join(reason.split()))
+
+
 def first_document(text: str) -> Tuple[Optional[yaml.Node], Optional[int]]:
     """Return the root of the first document (None when there is nothing in it), and the line where a second one begins.
 
@@ -155,7 +162,7 @@ def first_document(text: str) -> Tuple[Optional[yaml.Node], Optional[int]]:
         mark = getattr(error, "problem_mark", None)
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
         reason = getattr(error, "problem", None) or getattr(error, "reason", None) or "it is no YAML"
-        raise Malformed(line, column, " ".join(str(reason).split())) from None
+        raise Malformed(line, column, _said(str(reason))) from None
     return root, second
 
 

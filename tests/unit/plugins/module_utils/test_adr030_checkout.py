@@ -100,6 +100,55 @@ def test_what_cannot_be_judged_is_noted(tmp_path: Path) -> None:
     ]
 
 
+BROKEN = {
+    "a section is missing": (GOOD[: GOOD.index("redis:")], "missing-key"),
+    "a section is misspelt": (GOOD.replace("database:", "databse:"), "missing-key"),
+    "everything is indented": ("".join(f"  {line}\n" for line in BAD.splitlines()), "value"),
+    "it is written on one line": (yaml.safe_dump(yaml.safe_load(BAD), default_flow_style=True, width=999), "value"),
+    "a tab": (GOOD.replace("  host", "\thost"), "syntax"),
+    "a key is there twice": (GOOD + "  addr: x:1\n", "syntax"),
+    "no secret files": ("database:\n  host: x\n  password: S3cret\nredis:\n  addr: x:1\n", "secret-in-config"),
+    "it is Windows's": ("\ufeff" + BAD.replace("\n", "\r\n"), "value"),
+}
+
+
+@pytest.mark.parametrize(("text", "rule"), BROKEN.values(), ids=BROKEN)
+def test_a_broken_one_is_found_all_the_same(tmp_path: Path, text: str, rule: str) -> None:
+    put(tmp_path, config__some_yaml=text)
+    result = run(tmp_path)
+    assert [entry["file"] for entry in result["files"]] == ["config/some.yaml"]
+    assert rule in {finding["rule"] for finding in result["findings"]}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "note"),
+    [
+        ("config.yml", "\tdatabase: x\n", "it cannot be parsed"),
+        ("storage.yaml", ANOTHERS, "it has database and redis, and no key that another service's would not have"),
+        ("config.yaml", "redis: {host: x}\n", "it has redis, and no key that another service's would not have"),
+        ("config.yaml", "llm: {secrets_file: x}\n", ""),
+        ("values.yaml", ANOTHERS, ""),
+        ("config.yaml", "infrastructure:\n  redis:\n    addr: x\n", ""),
+    ],
+)
+def test_one_that_may_be_meant_is_noted(tmp_path: Path, name: str, text: str, note: str) -> None:
+    team(tmp_path, "one")
+    (tmp_path / name).write_text(text)
+    notes = [{"file": name, "note": f"{note}, so it was not looked at"}] if note else []
+    assert run(tmp_path)["notes"] == notes
+
+
+def test_a_secret_file_is_no_configuration_even_when_it_is_named(tmp_path: Path) -> None:
+    team(tmp_path, "one")
+    names = ("one/config/config.yaml", "one/config/db-secrets.yaml")
+    assert run(tmp_path, *names)["errors"] == 0
+    put(tmp_path, secrets_yaml="username: u\npassword: S3cret\n")
+    result = run(tmp_path, "one", "secrets.yaml")
+    assert [note["note"].partition(",")[0] for note in result["notes"]] == ["it is a secret file"]
+    with pytest.raises(PhaseError, match=r"no configuration of DataStorage in secrets\.yaml"):
+        run(tmp_path, "secrets.yaml")
+
+
 def test_a_file_that_is_named_is_linted_whatever_it_looks_like(tmp_path: Path) -> None:
     put(tmp_path, some_txt="server: {port: 80}\n")
     result = run(tmp_path, "some.txt")

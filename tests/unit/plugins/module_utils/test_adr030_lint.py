@@ -376,6 +376,34 @@ def test_whatever_the_file_the_linter_and_the_service_agree(changes: dict[str, A
 
 
 @pytest.mark.parametrize(
+    ("path", "value", "shown"),
+    [
+        ("database.host", "postgresql://u:S3cret@db", "postgresql://********@db"),
+        ("database.host", "u:S3/cr@et@db", "********@db"),
+        ("redis.addr", "redis://:S3cret@redis:6379", "redis://********@redis:6379"),
+        ("server.host", "http://u:S3cret@x", "0.0.0.0"),
+    ],
+)
+def test_a_login_in_an_address_is_a_secret_and_shown_nowhere(tmp_path: Path, path: str, value: str, shown: str) -> None:
+    config = lint(tmp_path, {path: value}, hosts=["postgres", "redis"])
+    assert ("secret-in-config", "error") in [(one.rule, one.severity) for one in config.findings]
+    assert config.effective["v0"][path] == shown
+    assert "S3" not in str((config.findings, config.notes, config.effective))
+
+
+@pytest.mark.parametrize("host", ["db", "a_b-c.d", "127.0.0.1", "::1", "[::1]", "fe80::1%eth0", "/var/run/postgresql"])
+def test_a_host(tmp_path: Path, host: str) -> None:
+    assert "value" not in {finding.rule for finding in lint(tmp_path, {"database.host": host}).findings}
+
+
+@pytest.mark.parametrize("host", ["tcp://db", "db:5432", "db/x", "u@db", "a b", "[db]", "1::2::3"])
+def test_what_is_no_host(tmp_path: Path, host: str) -> None:
+    (finding,) = lint(tmp_path, {"database.host": host}, hosts=["postgres", "redis"]).findings
+    assert (finding.rule, finding.severity) == ("value", "error")
+    assert "must be a host name or an address" in finding.message or "must be printable" in finding.message
+
+
+@pytest.mark.parametrize(
     ("contract", "files", "rule", "where"),
     [
         ("v0", {DB: "username: slm_user\npassword: 's3cr3t word'\n"}, "secret-value", (DB, 2, 11)),

@@ -108,6 +108,28 @@ def test_what_a_field_does_not_take(text: str, kind: str, said: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "value",
+    [
+        "*S3cret",
+        "!S3cret!x",
+        "&S3cret &S3cret",
+        "%S3cret",
+        "@S3cret",
+        "`S3cret",
+        "|S3cret",
+        "*S3cret/b",
+        "[S3cret",
+        '"S3cret',
+    ],
+)
+def test_a_password_that_cannot_be_parsed_is_not_said(value: str) -> None:
+    with pytest.raises(Malformed) as caught:
+        _adr030_yaml.first_document(f"password: {value}\n")
+    assert "S3cret" not in caught.value.reason
+    assert caught.value.reason.strip()
+
+
+@pytest.mark.parametrize(
     ("text", "where", "reason"),
     [
         ("a: [1\nb: 2\n", (2, 2), "expected"),
