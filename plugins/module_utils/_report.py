@@ -148,9 +148,10 @@ def lines(options: Options, took: Sequence[Tuple[str, float]], files: Mapping[st
     """Return the summary that a person reads at the end of a run."""
     facts = description(options)
     postgres, redis, datastorage = facts["postgres"], facts["redis"], facts["datastorage"]
+    locked = ", with a password" if options["redis_password"] else ""
     rows = [
         ("PostgreSQL", "%(address)s:%(port)d" % postgres, "%(database)s as %(user)s" % postgres),
-        ("Redis", "%(address)s:%(port)d" % redis, "DLQ streams audit:dlq:*"),
+        ("Redis", "%(address)s:%(port)d" % redis, "DLQ streams audit:dlq:*" + locked),
         (
             "DataStorage",
             datastorage["url"],

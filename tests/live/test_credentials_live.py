@@ -216,6 +216,13 @@ def test_lost_ones_are_refused_by_name_and_not_made_anew(own: Own, left: str | N
     assert ids(own.stack) == before
 
 
+def test_one_that_is_given_and_empty_is_refused(own: Own) -> None:
+    before = ids(own.stack)
+    run = own.stack.play("integration", stack_credentials="generated", postgres_password="")
+    assert run.complaint.startswith("postgres_password: it is empty"), run.tail
+    assert ids(own.stack) == before
+
+
 def test_a_fresh_stack_has_others(own: Own) -> None:
     quick = {"stack_credentials": "generated", "stack_stop_timeout": 1}
     assert PROOF in own.stack.play("integration", stack_fresh=True, **quick).ok().out
