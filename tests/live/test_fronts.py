@@ -35,7 +35,7 @@ OWN_DATABASE = "fronts_{{ stack_front }}"
 #: Name of the task that is not waited for.
 ASYNC = "async"
 #: Files that hold what is made by chance.
-CHANCE = ("config.key", "credentials.json")
+CHANCE = ("access.key", "config.key", "credentials.json", "datastorage.token", "tls.crt", "tls.key", "tokens.json")
 GATE = ("elapsed", "attempts", "observations")
 MEMORY = ("memory", "headroom", "lines")
 
@@ -277,6 +277,8 @@ def whole(live: Stack) -> dict[str, Row]:
     }
     gone = {**podman, "stack": live.name, "components": ["redis", "datastorage"]}
     stable = {**podman, **{key: evidence[key] for key in ("name", "containers")}, "state_dir": "{{ here }}/lives"}
+    access = {"name": live.name, "state_dir": "{{ here }}/stacks", "stub_url": "http://auth:8443"}
+    unfit = {**access, "stub_url": "", "kubeconfig": "/dev/null", "token": SECRETS[3] + " "}
     nowhere = {**stable, "name": "nosuch", "containers": dict.fromkeys(live.ports, "nosuch")}
     return {
         "host": Row("host_probe", {"min_free_mib": 1}, ("free_mib",)),
@@ -322,6 +324,12 @@ def whole(live: Stack) -> dict[str, Row]:
         "credentials again": Row(
             "stack_credentials", {"name": live.name, "state_dir": "{{ here }}/stacks"}, ("credentials",)
         ),
+        "access in check mode": Row(
+            "datastorage_access", access, ("token", "content_hash"), changed=True, task={"check_mode": True}
+        ),
+        "access": Row("datastorage_access", access, ("token", "content_hash"), changed=True),
+        "access again": Row("datastorage_access", access, ("token", "content_hash")),
+        "access with a token that is none": Row("datastorage_access", unfit, fails=True),
         "stack of no name": Row("stack", {**fronts, "name": "../x"}, fails=True),
         "stack with the task's environment": Row(
             "stack", elsewhere, task={"environment": {"XDG_STATE_HOME": "{{ here }}/xdg"}}

@@ -12,8 +12,10 @@ ADDRESS = "host=127.0.0.1 port=24443 connect_timeout=5 dbname=%s user=%s passwor
 
 def test_it_lets_its_user_in_and_works():
     with psycopg.connect(ADDRESS % ("widgets", "widget_maker", "not-upstreams")) as connection:
-        answer = connection.execute("SELECT current_database(), current_user, current_setting('max_connections')")
-        assert answer.fetchone() == ("widgets", "widget_maker", "20")
+        settings = [connection.execute("SHOW " + name).fetchone()[0] for name in ("max_connections", "fsync")]
+        assert settings == ["20", "on"]
+        who = connection.execute("SELECT current_database(), current_user").fetchone()
+        assert who == ("widgets", "widget_maker")
 
 
 @pytest.mark.parametrize(

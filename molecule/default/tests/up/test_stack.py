@@ -63,7 +63,7 @@ def test_no_volume_without_the_label(host):
 
 @pytest.mark.parametrize(
     ("setting", "value"),
-    [("TimeZone", "UTC"), ("max_connections", "200"), ("server_encoding", "UTF8"), ("server_version_num", "17")],
+    [("TimeZone", "UTC"), ("max_connections", "200"), ("server_encoding", "UTF8"), ("fsync", "off")],
 )
 def test_postgres_setting(database, setting, value):
     assert database.execute("SELECT current_setting(%s)", [setting]).fetchone()[0].startswith(value)
