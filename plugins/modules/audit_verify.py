@@ -35,7 +35,7 @@ options:
   contract:
     description: Generation of DataStorage whose outside behaviour is demanded.
     type: str
-    choices: [v0]
+    choices: [v0, v1]
     default: v0
   contract_differences:
     description: >-

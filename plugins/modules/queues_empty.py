@@ -18,7 +18,7 @@ options:
   contract:
     description: Generation of DataStorage's outside behaviour, which says what the streams are called.
     type: str
-    choices: [v0]
+    choices: [v0, v1]
     default: v0
   contract_differences:
     description: >-

@@ -316,7 +316,8 @@ def is_timestamp(_it: Moment) -> Any:
 def differences(expected: Any, found: Any, it: Moment, place: str) -> Iterator[str]:
     """Yield in words where ``found`` is not what was expected."""
     if isinstance(expected, type):
-        if type(found) is not expected:
+        # Not even True is an int here.
+        if found.__class__ is not expected:
             yield f"{place} is {shown(found)}, expected some {expected.__name__}"
     elif isinstance(expected, re.Pattern):
         if not isinstance(found, str) or not expected.search(found):

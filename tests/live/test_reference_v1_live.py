@@ -19,13 +19,15 @@ from typing import Any
 import psycopg
 import pytest
 
-from ansible_collections.kubernaut.integration.tests.live.test_migrations_live import Database, db  # noqa: F401
+from ansible_collections.kubernaut.integration.tests.live.test_migrations_live import Database, db
 from reference_datastorage.events import EventQuery, parse_batch
 from reference_datastorage.store import StoreError
 from reference_datastorage.v1 import store as store_module
 from reference_datastorage.v1.config import Database as Configured
 from reference_datastorage.v1.rules import V1
 from reference_datastorage.v1.store import ChainStore, ChainTooLongError, Verification
+
+__all__ = ["db"]
 
 FILES = Path(__file__).parents[2] / "roles" / "migrations" / "files"
 TODAY = datetime.now(UTC).date()
@@ -96,7 +98,7 @@ def events(count: int, chain: str, step: timedelta = timedelta(microseconds=1)) 
 
 
 @pytest.fixture
-def v1(db: Database) -> Database:  # noqa: F811 - the fixture
+def v1(db: Database) -> Database:
     return migrated(db)
 
 
@@ -197,14 +199,14 @@ def test_partitions_are_made_where_they_are_missing(v1: Database) -> None:
     use(v1, lambda store: store.insert_batch(events(1, "rr")))
 
 
-def test_without_a_schema_the_partition_is_named(db: Database) -> None:  # noqa: F811 - the fixture
+def test_without_a_schema_the_partition_is_named(db: Database) -> None:
     with pytest.raises(StoreError) as caught:
         use(db, lambda store: store.ensure_partitions(TODAY))
     expected = f'failed to create partition audit_events_{TODAY:%Y_%m}: ERROR: relation "audit_events" does not exist'
     assert str(caught.value) == f"{expected} (SQLSTATE 42P01)"
 
 
-def test_the_other_contracts_schema_is_named_by_its_column(db: Database) -> None:  # noqa: F811 - the fixture
+def test_the_other_contracts_schema_is_named_by_its_column(db: Database) -> None:
     migrated(db, "v0")
     with pytest.raises(StoreError, match='column "cluster_id" does not exist') as caught:
         use(db, lambda store: store.insert_batch(events(1, "rr")))
