@@ -148,7 +148,11 @@ def check_migrations(directory: str) -> None:
             "migrations_dir: %s holds no *.sql file (sub-directories do not count); name the directory that does."
             % directory
         )
-    _sql_files.parse(_sql_files.read_directory(directory))
+    try:
+        _sql_files.parse(_sql_files.read_directory(directory))
+    except PhaseError as error:
+        said = error.message.replace(" in migrations_dir", "", 1)
+        raise PhaseError("migrations_dir: " + said, cause=error.cause, **error.result) from None
 
 
 def check_path(variable: str, path: str, executable: bool) -> None:
