@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -40,13 +41,18 @@ class Own:
 
 
 @pytest.fixture(scope="module")
-def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Own]:
+def place() -> Iterator[Path]:
+    """A directory that everybody may enter: pytest closes its own ones to others, which would prove nothing."""
+    with tempfile.TemporaryDirectory() as directory:
+        Path(directory).chmod(0o755)
+        yield Path(directory)
+
+
+@pytest.fixture(scope="module")
+def own(place: Path) -> Iterator[Own]:
     """A stack with passwords of its own."""
-    # pytest's directories are closed to others themselves, which would prove nothing.
-    home = tmp_path_factory.mktemp("state")
-    for directory in (home, *home.parents):
-        if directory.is_relative_to(tmp_path_factory.getbasetemp().parent):
-            directory.chmod(0o755)
+    home = place / "state"
+    home.mkdir(mode=0o755)
     stack = Stack("own", {"postgres": 28043, "redis": 27989, "datastorage": 27600}, home)
     quick = {"stack_credentials": "generated", "stack_stop_timeout": 1}
     try:
