@@ -1,0 +1,114 @@
+# SPDX-FileCopyrightText: 2026 The kubernaut.integration authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From contract v0 to v1 and back, and what goes wrong with v1 only: each fault is named at once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+
+from ansible_collections.kubernaut.integration.tests.live.playing import Run, Stack, podman
+
+V0 = "7/7 written, 7/7 read back over HTTP, 7/7 in PostgreSQL, 0 in the DLQ"
+V1 = "7/7 in PostgreSQL, 7/7 in a verified chain, 0 in the DLQ"
+TO_V1: dict[str, Any] = {"stack_contract": "v1", "datastorage_auth": "stub", "stack_stop_timeout": 1}
+#: The one cause of all of it, and what is to be done.
+REFUSED = "stack_fresh: true). [migration-changed]"
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A stack of contract v0."""
+    ports = {"postgres": 28143, "redis": 28189, "datastorage": 28100}
+    ports |= {"datastorage_health": 28181, "datastorage_metrics": 28190}
+    stack = Stack("generation", ports, tmp_path_factory.mktemp("state"))
+    try:
+        assert V0 in stack.play("integration").ok().out
+        yield stack
+    finally:
+        stack.remove(stack_stop_timeout=1)
+
+
+def ids(stack: Stack) -> list[str]:
+    names = (stack.container(component) for component in ("postgres", "redis", "datastorage"))
+    return [podman("inspect", "--format={{.Id}} {{.State.StartedAt}}", name) for name in names]
+
+
+def verify(stack: Stack, **extra: Any) -> Run:
+    return stack.play("verify", **{**TO_V1, **extra})
+
+
+def test_kept_data_is_not_taken_to_another_generation(stack: Stack) -> None:
+    before = ids(stack)
+    assert stack.play("integration", **TO_V1).complaint.endswith(REFUSED)
+    assert ids(stack) == before
+    assert V0 in stack.play("verify").ok().out
+
+
+def test_a_fresh_stack_is_of_the_other_generation(stack: Stack) -> None:
+    assert V1 in stack.play("integration", stack_fresh=True, **TO_V1).ok().out
+    assert V1 in verify(stack).ok().out
+
+
+def test_nor_is_it_taken_back(stack: Stack) -> None:
+    before = ids(stack)
+    assert stack.play("integration").complaint.endswith(REFUSED)
+    assert ids(stack) == before
+
+
+def test_a_token_that_nobody_issued(stack: Stack) -> None:
+    assert verify(stack, datastorage_token="nobodys").complaint.endswith("[token-refused]")
+
+
+def test_a_token_whose_user_may_not_write(stack: Stack) -> None:
+    path = stack.state_dir / "config" / "auth" / "tokens.json"
+    kept = path.read_text()
+    tokens = json.loads(kept)
+    for entry in tokens["tokens"].values():
+        entry["allowed"] = False
+    path.chmod(0o600)
+    path.write_text(json.dumps(tokens))
+    try:
+        assert verify(stack).complaint.endswith("[token-forbidden]")
+    finally:
+        path.write_text(kept)
+        path.chmod(0o400)
+    assert V1 in verify(stack).ok().out
+
+
+def test_a_schema_of_the_other_generation_is_named_though_everything_seems_ready(stack: Stack) -> None:
+    """/readyz is 200, and every write is answered with 202."""
+    login = {"user": stack.env["POSTGRES_USER"], "password": stack.env["POSTGRES_PASSWORD"], "dbname": "action_history"}
+    with psycopg.connect(host="127.0.0.1", port=stack.ports["postgres"], autocommit=True, **login) as database:
+        database.execute("ALTER TABLE audit_events RENAME COLUMN event_hash TO hash_of_another_generation")
+        try:
+            assert verify(stack).complaint.endswith("[schema-generation]")
+        finally:
+            database.execute("ALTER TABLE audit_events RENAME COLUMN hash_of_another_generation TO event_hash")
+
+
+def test_a_signing_certificate_that_is_gone_is_named_and_made_again(stack: Stack) -> None:
+    access = stack.state_dir / "config" / "access"
+    (access / "tls.crt").unlink()
+    podman("restart", "--time", "1", stack.container("datastorage"))
+    assert verify(stack).complaint.endswith("[signer-missing]")
+    assert V1 in stack.play("integration", **TO_V1).ok().out
+    assert (access / "tls.crt").exists()
+
+
+def test_a_password_that_postgres_has_no_more(stack: Stack) -> None:
+    """DataStorage of v1 tries for 19 seconds before it ends; the gate reads the reason from its log at once."""
+    container, user = stack.container("datastorage"), stack.env["POSTGRES_USER"]
+    psql = ("exec", stack.container("postgres"), "psql", "-U", user, "-d", "postgres", "-c")
+    podman(*psql, f"ALTER ROLE {user} PASSWORD 'another'")
+    try:
+        podman("restart", "--time", "1", container)
+        run = verify(stack, postgres_password="another")
+        assert run.complaint.endswith("[postgres-password]"), run.tail
+    finally:
+        podman(*psql, f"ALTER ROLE {user} PASSWORD '{stack.env['POSTGRES_PASSWORD']}'")
+    assert V1 in stack.play("integration", **TO_V1).ok().out
