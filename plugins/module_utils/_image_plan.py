@@ -54,6 +54,32 @@ class ArchivedImage:
 
 
 @dataclass(frozen=True)
+class Source:
+    """A directory that somebody's own image is built from, as ``podman build`` takes it.
+
+    :param directory: absolute path of the build context.
+    :param containerfile: absolute path.
+    :param arguments: build arguments by name.
+    """
+
+    directory: str
+    containerfile: str
+    arguments: Mapping[str, str]
+
+    @property
+    def content(self) -> str:
+        """Hash of everything that goes into the build; what an ignore file leaves out counts, too.
+
+        :raises OSError: a file cannot be read.
+        """
+        inputs = {
+            "containerfile": file_hash(self.containerfile),
+            "arguments": json.dumps(self.arguments, sort_keys=True),
+        }
+        return content_hash("datastorage", {}, directory=tree_hash(self.directory), **inputs)
+
+
+@dataclass(frozen=True)
 class Want:
     """One image of the stack, and what it may be made from.
 
@@ -65,6 +91,7 @@ class Want:
     :param archive_sha256: what its checksum must be, or empty.
     :param archived: the image inside it.
     :param binary: path of a static executable, or empty.
+    :param source: what somebody's own image is built from.
     :param content: hash of everything the collection's own image is built from; empty when it cannot be built.
     """
 
@@ -76,6 +103,7 @@ class Want:
     archive_sha256: str = ""
     archived: Optional[ArchivedImage] = None
     binary: str = ""
+    source: Optional[Source] = None
     content: str = ""
 
     @property
@@ -140,6 +168,52 @@ def file_hash(path: str) -> str:
         for block in iter(lambda: file.read(1 << 20), b""):
             digest.update(block)
     return digest.hexdigest()
+
+
+#: Directories of a build context that no build should depend on.
+_SKIPPED = (".git", "__pycache__")
+#: Where a build context may have its recipe, the first that is there; the last is kubernaut's.
+CONTAINERFILES = ("Containerfile", "Dockerfile", os.path.join("docker", "data-storage.Dockerfile"))
+
+
+def tree_hash(root: str) -> str:
+    """Return the SHA-256 over names, kinds, executable bits and contents below a directory.
+
+    :raises OSError: a file cannot be read.
+    """
+    digest = hashlib.sha256()
+    for parent, directories, names in os.walk(root):
+        links = [name for name in directories if os.path.islink(os.path.join(parent, name))]
+        directories[:] = sorted(name for name in directories if name not in (*_SKIPPED, *links))
+        for name in sorted([*names, *links]):
+            path = os.path.join(parent, name)
+            if os.path.islink(path):
+                what = "link", os.readlink(path)
+            elif os.path.isfile(path):
+                what = "program" if os.stat(path).st_mode & 0o100 else "file", file_hash(path)
+            else:
+                continue  # a socket or a pipe, which no build takes
+            digest.update(json.dumps([os.path.relpath(path, root), *what]).encode())
+    return digest.hexdigest()
+
+
+def find_source(directory: str, containerfile: str, arguments: Mapping[str, Any]) -> Source:
+    """Return what an image is to be built from.
+
+    :param containerfile: relative to the directory, or absolute; empty to find one.
+    :raises PhaseError: there is no such directory, or no recipe in it.
+    """
+    root = os.path.abspath(directory)
+    if not os.path.isdir(root):
+        raise PhaseError("datastorage_context: there is no directory %s on this host; name one." % directory)
+    candidates = [os.path.join(root, name) for name in ([containerfile] if containerfile else CONTAINERFILES)]
+    found = next(filter(os.path.isfile, candidates), None)
+    if found is None:
+        names = containerfile or ", ".join(CONTAINERFILES)
+        raise PhaseError(
+            "datastorage_containerfile: there is none of this name in %s (%s); name the recipe." % (directory, names)
+        )
+    return Source(root, found, {str(name): str(value) for name, value in arguments.items()})
 
 
 def registry_host(name: str) -> str:
@@ -222,7 +296,7 @@ def plan(want: Want, images: Sequence[Mapping[str, Any]]) -> List[Step]:
             )
         return [Step("pull")]
     build = Step("present", own) if own else Step("build")
-    if want.policy == "build" or want.binary or not want.name:
+    if want.policy == "build" or want.binary or want.source or not want.name:
         return [build]
     if named:
         return [Step("present", named)]
@@ -257,14 +331,16 @@ def check_wants(wants: Sequence[Mapping[str, Any]]) -> None:
         if component in seen:
             raise PhaseError("images: %s is given twice." % component)
         seen.add(component)
-        if want.get("binary") and component != "datastorage":
-            raise PhaseError("images: a binary is for datastorage only, not for %s." % component)
-        explicit = want.get("name") and not want.get("fallback")
-        if want.get("binary") and (want.get("archive") or explicit):
-            raise PhaseError(
-                "DataStorage is given as an executable (%s) and as an image (%s): keep one."
-                % (want["binary"], want.get("archive") or want["name"])
-            )
+        given = {
+            "an executable": want.get("binary"),
+            "a build context": want.get("context"),
+            "an image": want.get("archive") or (want.get("name") if not want.get("fallback") else ""),
+        }
+        if component != "datastorage" and (given["an executable"] or given["a build context"]):
+            raise PhaseError("images: executable and build context are for datastorage only, not for %s." % component)
+        several = ["%s (%s)" % (what, value) for what, value in given.items() if value]
+        if component == "datastorage" and len(several) > 1:
+            raise PhaseError("DataStorage is given as %s: keep one." % " and as ".join(several))
 
 
 def labels_of(image: Mapping[str, Any]) -> Dict[str, str]:
@@ -324,7 +400,7 @@ def foresee(want: Want, source: str) -> Dict[str, Any]:
         "created": "",
         "packages": {},
         "config": {"user": "", "env": {}, "volumes": [], "labels": {}},
-        "reference_service": source == "build" and want.component == "datastorage" and not want.binary,
+        "reference_service": source == "build" and want.component == "datastorage" and not (want.binary or want.source),
     }
 
 

@@ -28,6 +28,7 @@ from ansible_collections.kubernaut.integration.plugins.module_utils._image_plan 
     LABEL_REFERENCE,
     POLICIES,
     Files,
+    Source,
     Step,
     Want,
     built_name,
@@ -39,6 +40,7 @@ from ansible_collections.kubernaut.integration.plugins.module_utils._image_plan 
     failure,
     file_hash,
     find_image,
+    find_source,
     foresee,
     labels_of,
     parse_packages,
@@ -176,6 +178,14 @@ class Maker:
             archived=choose_archived(archive, item.get("name") or "", read_archive(archive)) if archive else None,
             binary=binary,
         )
+        if item.get("context"):
+            source = find_source(item["context"], item.get("containerfile") or "", item.get("build_args") or {})
+            try:
+                return replace(want, source=source, content=source.content)
+            except OSError as error:
+                raise PhaseError(
+                    "datastorage_context: %s cannot be read: %s." % (error.filename, error.strerror)
+                ) from error
         files = self.contexts.get(want.context)
         if files is None or not self.base_content:
             return want
@@ -281,7 +291,24 @@ class Maker:
             raise failure("loading %s" % want.archive, Answer(answer.rc, answer.out + answer.err, answer.err), timeout)
         self._note(want, "archive")
 
+    def _build_source(self, want: Want, source: Source) -> None:
+        """Build somebody's own image; podman fetches what it is based on."""
+        self._announce(want.component)
+        labels = {LABEL_COLLECTION: COLLECTION, LABEL_COMPONENT: want.component, LABEL_CONTENT: want.content}
+        arguments = ["--build-arg=%s=%s" % pair for pair in source.arguments.items()]
+        arguments += ["--label=%s=%s" % pair for pair in labels.items()]
+        fixed = ["build", "--layers", "--network", "host", *self.options["run_arguments"]]
+        command = [*fixed, "--file", source.containerfile, "--tag", want.own_name, *arguments, source.directory]
+        timeout = float(self.options["build_timeout"])
+        answer = self.podman.stream(*command, line=self._line, timeout=timeout)
+        if answer.rc != 0:
+            raise failure("building %s from %s" % (want.component, source.directory), answer, timeout)
+        self._note(want, "build")
+
     def _build(self, want: Want) -> None:
+        if want.source:
+            self._build_source(want, want.source)
+            return
         if not want.content:
             raise PhaseError("images: there is no build context for %s." % want.context)
         files = self.contexts[want.context]
@@ -555,6 +582,9 @@ SPEC: Dict[str, Dict[str, Any]] = {
             "archive": {"type": "path"},
             "archive_sha256": {"type": "str"},
             "binary": {"type": "path"},
+            "context": {"type": "path"},
+            "containerfile": {"type": "str"},
+            "build_args": {"type": "dict"},
         },
     },
     "may_lack": {"type": "bool", "default": False},

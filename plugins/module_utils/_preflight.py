@@ -15,6 +15,7 @@ from ansible.module_utils.parsing.convert_bool import boolean
 from ansible_collections.kubernaut.integration.plugins.module_utils import _ports, _rootless, _sql_files
 from ansible_collections.kubernaut.integration.plugins.module_utils._access import judge_kubeconfig
 from ansible_collections.kubernaut.integration.plugins.module_utils._files import read
+from ansible_collections.kubernaut.integration.plugins.module_utils._image_plan import find_source
 from ansible_collections.kubernaut.integration.plugins.module_utils._partitions import parse_today
 from ansible_collections.kubernaut.integration.plugins.module_utils._phase import (
     Context,
@@ -211,6 +212,8 @@ def _check_values(options: Options) -> None:
         check_size(entry["variable"], entry["value"])
     for entry in options["paths"]:
         check_path(entry["variable"], entry["path"], entry["executable"])
+    if options["context"]:
+        find_source(options["context"]["directory"], options["context"]["containerfile"], {})
     for entry in options["kubeconfigs"]:
         check_kubeconfig(entry["variable"], entry["path"], entry["on_host"])
 
@@ -313,6 +316,13 @@ PHASE = Phase(
             },
         },
         "sizes": {"type": "list", "elements": "dict", "default": [], "options": _NAMED_VALUE},
+        "context": {
+            "type": "dict",
+            "options": {
+                "directory": {"type": "path", "required": True},
+                "containerfile": {"type": "str", "default": ""},
+            },
+        },
         "paths": {
             "type": "list",
             "elements": "dict",

@@ -81,6 +81,19 @@ options:
           - Path on the target of a statically linked DataStorage executable that becomes an image. For V(datastorage)
             only.
         type: path
+      context:
+        description:
+          - Directory on the target that DataStorage's image is built from, as C(podman build) takes it. It is built
+            again when anything in it has changed, but for C(.git). For V(datastorage) only.
+        type: path
+      containerfile:
+        description:
+          - Recipe within O(images[].context). Empty for the first that is there of C(Containerfile), C(Dockerfile) and
+            C(docker/data-storage.Dockerfile).
+        type: str
+      build_args:
+        description: Build arguments by name.
+        type: dict
   may_lack:
     description:
       - Do not fail when a build needs a program that is not installed, but name it in RV(lacking), so that it can be

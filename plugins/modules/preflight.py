@@ -218,6 +218,18 @@ options:
         description: The size, such as V(256m).
         type: str
         required: true
+  context:
+    description: What DataStorage's image is to be built from; the directory and a recipe in it must be there.
+    type: dict
+    suboptions:
+      directory:
+        description: The build context.
+        type: path
+        required: true
+      containerfile:
+        description: Recipe within it; empty for the first that is there of the usual names.
+        type: str
+        default: ''
   paths:
     description: Files that must exist on the target and be readable.
     type: list

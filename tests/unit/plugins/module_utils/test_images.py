@@ -11,6 +11,7 @@ import socket
 import stat
 import tarfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -197,6 +198,11 @@ def test_plan_refuses_by_name(want: dict[str, Any], words: list[str]) -> None:
         ([{"component": "redis", "binary": "/b"}], "datastorage only"),
         ([{"component": "datastorage", "binary": "/b", "archive": "/a"}], "keep one"),
         ([{"component": "datastorage", "binary": "/b", "name": "x:1"}], "keep one"),
+        ([{"component": "redis", "context": "/c"}], "datastorage only"),
+        (
+            [{"component": "datastorage", "binary": "/b", "context": "/c"}],
+            r"an executable \(/b\) and as a build context",
+        ),
     ],
 )
 def test_contradictions_are_refused(wants: list[dict[str, Any]], words: str) -> None:
@@ -206,6 +212,67 @@ def test_contradictions_are_refused(wants: list[dict[str, Any]], words: str) -> 
 
 def test_a_binary_may_replace_a_default_name() -> None:
     plans.check_wants([{"component": "datastorage", "binary": "/b", "name": "x:1", "fallback": True}])
+
+
+def change_nothing(_root: Path) -> None:
+    """Leave it as it is."""
+
+
+@pytest.mark.parametrize(
+    ("change", "same"),
+    [
+        (change_nothing, True),
+        (lambda root: (root / ".git" / "HEAD").write_text("another"), True),
+        (lambda root: (root / "main.go").touch(), True),
+        (lambda root: (root / "main.go").write_text("other"), False),
+        (lambda root: (root / "main.go").rename(root / "other.go"), False),
+        (lambda root: (root / "main.go").chmod(0o755), False),
+        (lambda root: (root / "deep" / "new").write_text(""), False),
+        (lambda root: (root / "link").unlink(), False),
+        (lambda root: ((root / "link").unlink(), (root / "link").symlink_to("elsewhere")), False),
+        (lambda root: (root / "Dockerfile").write_text("FROM other"), False),
+    ],
+)
+def test_a_build_context_is_known_by_everything_in_it(
+    tmp_path: Path, change: Callable[[Path], Any], same: bool
+) -> None:
+    for name, text in {"Dockerfile": "FROM x", "main.go": "text", "deep/file": "", ".git/HEAD": "x"}.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    (tmp_path / "link").symlink_to("deep")
+    before = plans.find_source(str(tmp_path), "", {"A": 1})
+    content = before.content
+    change(tmp_path)
+    assert (before.content == content) is same
+    assert plans.find_source(str(tmp_path), "", {"A": "1"}).content == before.content
+    assert plans.find_source(str(tmp_path), "", {"A": 2}).content != before.content
+
+
+@pytest.mark.parametrize(
+    ("there", "named", "found"),
+    [
+        (["Dockerfile", "Containerfile"], "", "Containerfile"),
+        (["docker/data-storage.Dockerfile", "Dockerfile"], "", "Dockerfile"),
+        (["docker/data-storage.Dockerfile"], "", "docker/data-storage.Dockerfile"),
+        (["Dockerfile", "deep/recipe"], "deep/recipe", "deep/recipe"),
+        (["Dockerfile"], "recipe", None),
+        ([], "", None),
+    ],
+)
+def test_the_recipe_of_a_build_context(tmp_path: Path, there: list[str], named: str, found: str | None) -> None:
+    for name in there:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("FROM x")
+    if found is None:
+        with pytest.raises(PhaseError, match=r"\Adatastorage_containerfile: there is none"):
+            plans.find_source(str(tmp_path), named, {})
+    else:
+        assert plans.find_source(str(tmp_path), named, {}).containerfile == str(tmp_path / found)
+
+
+def test_a_build_context_that_is_no_directory(tmp_path: Path) -> None:
+    with pytest.raises(PhaseError, match=r"\Adatastorage_context: there is no directory"):
+        plans.find_source(str(tmp_path / "none"), "", {})
 
 
 # --- results
