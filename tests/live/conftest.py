@@ -25,6 +25,14 @@ def pytest_configure(config: pytest.Config) -> None:  # noqa: ARG001 - pytest's 
     signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave out what does not fit into the usual minutes, unless it is asked for."""
+    if os.environ.get("KUBERNAUT_SLOW", "") in ("", "0"):
+        for item in items:
+            if item.get_closest_marker("slow"):
+                item.add_marker(pytest.mark.skip(reason="KUBERNAUT_SLOW=1 tries it"))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A stack of the session's own, proven to work; removed in the end, and nothing of it is left."""

@@ -81,6 +81,7 @@ def test_what_did_not_change_is_not_built_again(checkout: Checkout, stack: Stack
     assert image_of(stack) == before
 
 
+@pytest.mark.slow
 def test_what_changed_is(checkout: Checkout, stack: Stack) -> None:
     before = image_of(stack)
     main = checkout.root / "reference_datastorage" / "__main__.py"

@@ -126,6 +126,7 @@ def test_another_user_cannot_read_a_file_of_the_stack(own: Own) -> None:
     assert own.stack.home.name in as_nobody(lambda: str(os.listdir(own.stack.home.parent)))
 
 
+@pytest.mark.slow
 def test_a_directory_that_was_opened_shows_no_secret_and_is_closed_again(own: Own) -> None:
     """One mode that somebody changed is not enough to read what only the owner needs."""
     state = own.stack.state_dir
@@ -203,6 +204,7 @@ def test_other_credentials_are_refused_while_the_data_is_kept(own: Own) -> None:
 
 
 @pytest.mark.parametrize("left", [None, "{"])
+@pytest.mark.slow
 def test_lost_ones_are_refused_by_name_and_not_made_anew(own: Own, left: str | None) -> None:
     path, before = own.stack.state_dir / "credentials.json", ids(own.stack)
     kept = path.read_text()
@@ -240,6 +242,7 @@ def test_a_fresh_stack_has_others(own: Own) -> None:
 
 @pytest.mark.parametrize("password", [PUBLIC, "wrong"])
 @pytest.mark.parametrize("way", ["vault", "environment", "file"])
+@pytest.mark.slow
 def test_a_given_one_comes_from_where_ansible_finds_it(live: Stack, tmp_path: Path, way: str, password: str) -> None:
     """As docs/security.md has it; that a wrong one is refused shows that it was used."""
     (tmp_path / "password").write_text(password + "\n")
@@ -264,6 +267,7 @@ def test_a_given_one_comes_from_where_ansible_finds_it(live: Stack, tmp_path: Pa
         assert run.complaint.endswith("[postgres-password]"), run.complaint
 
 
+@pytest.mark.slow
 def test_a_plan_for_an_empty_machine_keeps_none(tmp_path: Path) -> None:
     plan = Stack("plan", {"postgres": 28053, "redis": 27999, "datastorage": 27610}, tmp_path / "state")
     run = plan.play("integration", "--diff", check=True, stack_credentials="generated").ok()

@@ -169,6 +169,7 @@ def test_a_stack_that_is_not_there(stack: Stack) -> None:
     )
 
 
+@pytest.mark.slow
 def test_check_mode_writes_nothing(running: Stack) -> None:
     before = bundles(running)
     run = running.play("diagnose", check=True).ok()
@@ -208,6 +209,7 @@ def test_a_cause_that_the_failed_task_does_not_know_is_named_first(running: Stac
         assert PASSWORDS["redis_password"] not in text
 
 
+@pytest.mark.slow
 def test_podmans_own_words_name_the_cause(running: Stack, tmp_path: Path) -> None:
     """The message of containers.podman's modules does not hold them."""
     name = f"{running.name}-second"

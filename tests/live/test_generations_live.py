@@ -100,6 +100,7 @@ def test_a_signing_certificate_that_is_gone_is_named_and_made_again(stack: Stack
     assert (access / "tls.crt").exists()
 
 
+@pytest.mark.slow
 def test_a_password_that_postgres_has_no_more(stack: Stack) -> None:
     """DataStorage of v1 tries for 19 seconds before it ends; the gate reads the reason from its log at once."""
     container, user = stack.container("datastorage"), stack.env["POSTGRES_USER"]

@@ -59,6 +59,7 @@ def test_the_chain_passes_and_nothing_tells_the_proxys_password(behind: Stack) -
     assert files_that_hold_it(behind.home) == []
 
 
+@pytest.mark.slow
 def test_a_pull_through_it_fails_by_name_and_without_the_password(behind: Stack) -> None:
     run = play(
         "integration",

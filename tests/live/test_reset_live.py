@@ -142,6 +142,7 @@ def test_a_search_path_of_the_databases_own_is_kept(db: Reset, path: str) -> Non
     assert db.ask("SHOW search_path") == before
 
 
+@pytest.mark.slow
 def test_a_database_of_another_locale_keeps_it(db: Reset) -> None:
     with connection("postgres") as admin:
         drop(admin, db.name)
@@ -176,6 +177,7 @@ def test_a_template_of_a_used_database_holds_nobodys_rows(db: Reset) -> None:
     assert db.rows() == [1]
 
 
+@pytest.mark.slow
 def test_a_database_that_somebody_is_in_is_not_copied(db: Reset) -> None:
     db.write(_001_a="CREATE TABLE a (i int);")
     db.migrate()
@@ -282,6 +284,7 @@ def test_what_goose_knows_is_brought_back(db: Reset) -> None:
     assert not db.template("kept")["changed"]
 
 
+@pytest.mark.slow
 def test_a_template_is_renewed_when_goose_is_told(db: Reset) -> None:
     db.begin()
     db.migrate(goose_table=True)
@@ -363,6 +366,7 @@ def test_a_user_who_may_not_create_databases_is_told_so(db: Reset, clerk: dict[s
     db.named_refusal("restored", "template-missing", **clerk)
 
 
+@pytest.mark.slow
 def test_a_user_who_may_needs_not_be_superuser(db: Reset, clerk: dict[str, str]) -> None:
     with connection("postgres") as admin:
         admin.execute(sql.SQL("ALTER ROLE {} CREATEDB").format(sql.Identifier(clerk["postgres_user"])))
@@ -491,6 +495,7 @@ def test_a_restore_that_is_killed_leaves_a_whole_database(db: Reset) -> None:
 
 
 @pytest.mark.parametrize(("fresh", "stride"), [(True, 1), (False, 4)], ids=["copied", "migrated"])
+@pytest.mark.slow
 def test_a_template_is_whole_or_not_there_when_its_making_is_killed(db: Reset, fresh: bool, stride: int) -> None:
     db.begin()
     version = 1
@@ -511,6 +516,7 @@ def test_a_template_is_whole_or_not_there_when_its_making_is_killed(db: Reset, f
     assert version > 5
 
 
+@pytest.mark.slow
 def test_a_kill_in_the_middle_of_a_statement(db: Reset) -> None:
     db.begin()
     chance = random.Random(20261124)
@@ -599,6 +605,7 @@ def test_a_reset_stack_looks_new_and_datastorage_answers_at_once(live: Stack) ->
     assert again.recap["changed"] == 0, again.out
 
 
+@pytest.mark.slow
 def test_queues_are_kept_where_that_is_asked_for(live: Stack) -> None:
     fill(live)
     live.play("reset", reset_queues=False).ok()
@@ -620,6 +627,7 @@ def test_a_plan_changes_nothing(live: Stack) -> None:
     assert left(live) == before
 
 
+@pytest.mark.slow
 def test_a_suite_that_dropped_the_schema_is_no_hindrance(live: Stack) -> None:
     with connection("action_history") as suite:
         suite.execute("DROP SCHEMA public CASCADE")
@@ -628,6 +636,7 @@ def test_a_suite_that_dropped_the_schema_is_no_hindrance(live: Stack) -> None:
     assert live.play("integration").ok().recap["changed"] == 0
 
 
+@pytest.mark.slow
 def test_the_template_is_optional(live: Stack) -> None:
     with connection("postgres") as admin:
         drop(admin, "action_history_template")

@@ -130,6 +130,7 @@ def test_a_process_that_ran_out_of_memory_in_a_container_that_lives_is_found(pro
     assert "a process (tail) was killed at " in line
 
 
+@pytest.mark.slow
 def test_a_container_that_ran_out_of_memory_and_runs_again_is_found(proven: Stack) -> None:
     fill = 'for i=1,999 do redis.call("SET", i, string.rep("x", 1048576)) end'
     called(proven, "exec", proven.container("redis"), "redis-cli", "eval", fill, "0")
@@ -138,6 +139,7 @@ def test_a_container_that_ran_out_of_memory_and_runs_again_is_found(proven: Stac
     assert "ran out of its memory limit (256 MiB), at " in named(proven, "redis", "out-of-memory")
 
 
+@pytest.mark.slow
 def test_a_copy_of_a_container_is_another_one(proven: Stack) -> None:
     """It has the same name, labels and ports, and every gate is content with it."""
     _podman, *words = inspect(proven, "redis")["Config"]["CreateCommand"]
@@ -147,6 +149,7 @@ def test_a_copy_of_a_container_is_another_one(proven: Stack) -> None:
     assert "somebody made it at " in named(proven, "redis", "replaced")
 
 
+@pytest.mark.slow
 def test_a_restart_is_found_without_events(proven: Stack, tmp_path: Path) -> None:
     """Podman that writes no events down, or may not read them."""
     dumb = tmp_path / "podman-dumb"

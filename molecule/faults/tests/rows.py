@@ -108,6 +108,7 @@ MACHINE = (
         around=faults.listener(socket.AF_INET6, "::1"),
         elsewhere=True,
         diagnosed=False,
+        slow=True,
     ),
     Row(
         name="port-taken-late",
@@ -119,6 +120,7 @@ MACHINE = (
         at=START_POSTGRES,
         strike=faults.port_taken_late,
         elsewhere=True,
+        slow=True,
     ),
     Row(
         name="podman-missing",
@@ -138,6 +140,7 @@ MACHINE = (
         deadline=30,
         around=faults.broken_runtime,
         elsewhere=True,
+        slow=True,
     ),
     Row(
         name="disk-low",
@@ -178,6 +181,7 @@ MACHINE = (
         deadline=25,
         around=faults.small_volume,
         elsewhere=True,
+        slow=True,
     ),
 )
 
@@ -189,6 +193,7 @@ WARM = (
         deadline=25,
         warm=True,
         env={**_PROXIES, **_NO_PROXIES},
+        slow=True,
     ),
     Row(
         name="first-of-a-month",
@@ -196,6 +201,7 @@ WARM = (
         deadline=25,
         around=faults.first_of_a_month,
         warm=True,
+        slow=True,
     ),
     Row(
         name="postgres-connections",
@@ -216,6 +222,7 @@ WARM = (
         deadline=25,
         around=faults.frozen_postgres,
         warm=True,
+        slow=True,
     ),
     Row(
         name="published-port-dead",
@@ -226,6 +233,7 @@ WARM = (
         deadline=25,
         around=faults.no_rule_for_the_port,
         warm=True,
+        slow=True,
     ),
     Row(
         name="name-server-dead",
@@ -285,6 +293,7 @@ WARM = (
         deadline=20,
         around=faults.without_todays_partition(migrations_required={}),
         warm=True,
+        slow=True,
     ),
     Row(
         name="schema-missing-at-the-proof",
@@ -295,6 +304,7 @@ WARM = (
         deadline=20,
         around=faults.hidden_table,
         warm=True,
+        slow=True,
     ),
     Row(
         name="redis-noauth",
@@ -314,6 +324,7 @@ WARM = (
         deadline=20,
         around=faults.configured("requirepass", SECRET),
         warm=True,
+        slow=True,
     ),
     Row(
         name="redis-memory",
@@ -351,6 +362,7 @@ SERVICES = (
         around=faults.killed_and_started,
         warm=True,
         spoils=True,
+        slow=True,
     ),
     Row(
         name="datastorage-sigkill",
@@ -398,6 +410,7 @@ SERVICES = (
         at=REDIS,
         strike=killed("redis", 0.5),
         spoils=True,
+        slow=True,
     ),
     Row(
         name="out-of-memory",
@@ -437,6 +450,7 @@ SERVICES = (
         deadline=30,
         around=dialled("numeric-password"),
         spoils=True,
+        slow=True,
     ),
     Row(
         name="host-name",
@@ -447,6 +461,7 @@ SERVICES = (
         deadline=35,
         around=dialled("wrong-host"),
         spoils=True,
+        slow=True,
     ),
     Row(
         name="port-bound",
@@ -457,6 +472,7 @@ SERVICES = (
         deadline=30,
         around=dialled("port-bound"),
         spoils=True,
+        slow=True,
     ),
     Row(
         name="wrong-body",
@@ -466,6 +482,7 @@ SERVICES = (
         deadline=30,
         around=dialled("wrong-body", datastorage_timeout=3),
         spoils=True,
+        slow=True,
     ),
     Row(
         name="flapping",
@@ -497,6 +514,7 @@ SERVICES = (
         deadline=30,
         around=dialled("not-executable"),
         spoils=True,
+        slow=True,
     ),
     Row(
         name="no-such-command",
@@ -506,6 +524,7 @@ SERVICES = (
         deadline=30,
         around=dialled("no-such-command"),
         spoils=True,
+        slow=True,
     ),
     Row(
         name="no-entry-point",
@@ -515,6 +534,7 @@ SERVICES = (
         deadline=30,
         around=other_image("datastorage", "no-entry-point", "none"),
         spoils=True,
+        slow=True,
     ),
     Row(
         name="datastorage-behind",
@@ -525,6 +545,7 @@ SERVICES = (
         deadline=35,
         around=other_image("datastorage", "clock-behind", "-10m"),
         spoils=True,
+        slow=True,
     ),
     Row(
         name="datastorage-slow",
@@ -533,6 +554,7 @@ SERVICES = (
         least=5,
         around=dialled("slow"),
         spoils=True,
+        slow=True,
     ),
     Row(
         name="redis-away-at-the-proof",
@@ -557,6 +579,7 @@ SERVICES = (
         at=DATASTORAGE,
         strike=faults.while_the_batch_waits(killed("postgres")),
         spoils=True,
+        slow=True,
     ),
     Row(
         name="redis-loading",
@@ -582,6 +605,7 @@ DATABASE = (
         at=MIGRATIONS,
         strike=faults.migrating(killed("postgres")),
         spoils=True,
+        slow=True,
     ),
     Row(
         name="postgres-sigkill",
@@ -594,6 +618,7 @@ DATABASE = (
         at=POSTGRES,
         strike=killed_past_podman("postgres", 0.5),
         spoils=True,
+        slow=True,
     ),
     Row(
         name="postgres-password",
@@ -613,6 +638,7 @@ DATABASE = (
         deadline=30,
         around=given(postgres_database="nothing_here"),
         spoils=True,
+        slow=True,
     ),
     Row(
         name="postgres-ahead",
@@ -623,6 +649,7 @@ DATABASE = (
         deadline=35,
         around=other_image("postgres", "clock-ahead", "+10m"),
         spoils=True,
+        slow=True,
     ),
     Row(
         name="postgres-killed-in-initdb",
@@ -643,6 +670,7 @@ DATABASE = (
         least=5,
         around=other_image("postgres", "postgres-slow", "5", stack_fresh=True),
         spoils=True,
+        slow=True,
     ),
     Row(
         name="postgres-very-slow",

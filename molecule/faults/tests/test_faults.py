@@ -15,7 +15,7 @@ from ansible_collections.kubernaut.integration.molecule.faults.tests.scene impor
 from ansible_collections.kubernaut.integration.tests.live.playing import left_of
 
 #: Slow ones are tried, too.
-SLOW = os.environ.get("KUBERNAUT_SLOW_FAULTS", "") not in ("", "0")
+SLOW = os.environ.get("KUBERNAUT_SLOW", "") not in ("", "0")
 
 
 def play(scene: Scene, row: Row) -> tuple[Outcome, list[str]]:
@@ -46,7 +46,7 @@ def play(scene: Scene, row: Row) -> tuple[Outcome, list[str]]:
 def test_fault(scene: Scene, results: list[Result], row: Row) -> None:
     if row.slow and not SLOW:
         results.append(Result(row, None))
-        pytest.skip("KUBERNAUT_SLOW_FAULTS=1 tries it")
+        pytest.skip("KUBERNAUT_SLOW=1 tries it")
     if row.warm and scene.spoilt:
         scene.heal()
     scene.spoilt = scene.spoilt or row.spoils
