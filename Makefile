@@ -39,7 +39,7 @@ teardown: ## Remove a stack and prove that nothing is left
 check: ## Lint, types and unit tests; under a minute
 	@$(setup) test && .venv/bin/python3 tests/run ruff layout mypy units yamllint
 
-test: ## Everything once; at most 20 minutes (ARGS: names of stages, to run only those)
+test: ## Everything but what is slow, once; at most 20 minutes (ARGS: names of stages, to run only those)
 	@$(setup) test && .venv/bin/python3 tests/run $(ARGS)
 
 # Options of the suite that have a variable of their own; tokens and passwords are read from the environment.
@@ -50,7 +50,7 @@ conformance_option = $(if $($(word 2,$(1))),--$(word 1,$(1))='$($(word 2,$(1)))'
 conformance: ## Compare a DataStorage with its contract: the running stack's, or URL=... POSTGRES=... REDIS=...
 	@$(setup) test && .venv/bin/python3 -m pytest -q tests/conformance $(conformance_options) $(ARGS)
 
-soak: ## Bring stacks up and take them down, many times over
+soak: ## Stacks up and down many times over, kills, and the slow tests
 	@$(setup) test && $(venv) .venv/bin/python3 tests/soak/run $(ARGS)
 
 bench: ## Measure how long starting takes

@@ -11,6 +11,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from ansible_collections.kubernaut.integration.tests.live.canary import Search
 from ansible_collections.kubernaut.integration.tests.live.playing import Run, Stack, podman
 
 V0 = "7/7 written, 7/7 read back over HTTP, 7/7 in PostgreSQL, 0 in the DLQ"
@@ -42,6 +43,11 @@ def verify(stack: Stack, **extra: Any) -> Run:
     return stack.play("verify", **{**TO_V1, **extra})
 
 
+def token_of(stack: Stack) -> Search:
+    """Look for the token with which requests are sent."""
+    return Search(token=(stack.state_dir / "datastorage.token").read_text().strip())
+
+
 def test_kept_data_is_not_taken_to_another_generation(stack: Stack) -> None:
     before = ids(stack)
     assert stack.play("integration", **TO_V1).complaint.endswith(REFUSED)
@@ -50,7 +56,9 @@ def test_kept_data_is_not_taken_to_another_generation(stack: Stack) -> None:
 
 
 def test_a_fresh_stack_is_of_the_other_generation(stack: Stack) -> None:
-    assert V1 in stack.play("integration", stack_fresh=True, **TO_V1).ok().out
+    run = stack.play("integration", "-vvv", "--diff", stack_fresh=True, **TO_V1).ok()
+    assert V1 in run.out
+    assert token_of(stack).hits("output", run.out) == []
     assert V1 in verify(stack).ok().out
 
 
@@ -113,3 +121,10 @@ def test_a_password_that_postgres_has_no_more(stack: Stack) -> None:
     finally:
         podman(*psql, f"ALTER ROLE {user} PASSWORD '{stack.env['POSTGRES_PASSWORD']}'")
     assert V1 in stack.play("integration", **TO_V1).ok().out
+
+
+def test_the_token_lies_where_it_is_needed_and_nowhere_else(stack: Stack) -> None:
+    """Also after failures, whose evidence was kept."""
+    assert list(stack.state_dir.glob("report/failure-*/summary.md"))
+    found = {hit.split(" in ", 1)[1].split(": ")[0] for hit in token_of(stack).files(stack.state_dir)}
+    assert found == {"datastorage.token", "config/auth/tokens.json"}
