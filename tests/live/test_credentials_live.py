@@ -231,6 +231,7 @@ def test_one_that_is_given_and_empty_is_refused(own: Own) -> None:
     assert ids(own.stack) == before
 
 
+@pytest.mark.slow
 def test_a_fresh_stack_has_others(own: Own) -> None:
     quick = {"stack_credentials": "generated", "stack_stop_timeout": 1}
     assert PROOF in own.stack.play("integration", stack_fresh=True, **quick).ok().out

@@ -70,6 +70,7 @@ def migrate(where: Server, tmp_path: Path, **variables: Any) -> Run:
     return where.stack.play(playbook, migrations_required={}, migrations_template=False, **variables)
 
 
+@pytest.mark.slow
 def test_the_roles_variables_arrive(where: Server, tmp_path: Path) -> None:
     directory = tmp_path / "files"
     directory.mkdir()
