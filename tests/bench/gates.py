@@ -107,6 +107,7 @@ def measure(stack: dict, password: str) -> bool:
             "redis_password": "",
             "datastorage_host": "127.0.0.1",
             "datastorage_port": int(stack["datastorage"]["url"].rsplit(":", 1)[1]),
+            "health_port": 0,
             "path": "/health",
             "expect": {"status": "healthy", "database": "connected"},
             "container": stack[component]["container"],
