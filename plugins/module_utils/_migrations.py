@@ -145,7 +145,7 @@ class Session:
 
     connection: psycopg.Connection[Any]
     ledger_schema: str
-    fresh: bytes
+    fresh: str
     goose_table: bool
     adopted: bool = False
     spans: Sequence[Tuple[int, int]] = ()
@@ -154,11 +154,12 @@ class Session:
     notes: List[Dict[str, Any]] = field(default_factory=list)
     unsaid: int = 0
 
-    def sql(self, template: str) -> Any:
+    def sql(self, template: str, **others: Any) -> Any:
         """Return SQL in which names in braces are replaced.
 
         :param template: ``{ledger}`` is the ledger's table, ``{count}`` asks how many tables there are, ``{held}`` says
             of a row of pg_locks that it is this run's lock.
+        :param others: further names, and what they are replaced by.
         """
         from psycopg import sql
 
@@ -166,6 +167,7 @@ class Session:
             ledger=sql.Identifier(self.ledger_schema, "migrations"),
             count=sql.SQL(_COUNT_TABLES).format(sql.Literal(self.ledger_schema)),
             held=sql.SQL(_LOCK_HELD).format(sql.Literal(LOCK_KEY >> 32), sql.Literal(LOCK_KEY & 0xFFFFFFFF)),
+            **others,
         )
 
     def take_lock(self, seconds: float) -> None:
@@ -280,11 +282,12 @@ class Session:
             }
         )
 
-    def send(self, text: str) -> None:
+    def send(self, text: str) -> Any:
         """Let the server execute SQL, all of it in one message and byte for byte, and count its statements.
 
-        psycopg's own execute does not tell which of several statements failed.
+        psycopg's own execute does not tell which of several statements failed, and costs more than a small one does.
 
+        :returns: libpq's result of the last one.
         :raises psycopg.Error: a statement failed; those behind it did not run.
         """
         import psycopg
@@ -292,6 +295,7 @@ class Session:
         copies = (psycopg.pq.ExecStatus.COPY_IN, psycopg.pq.ExecStatus.COPY_OUT, psycopg.pq.ExecStatus.COPY_BOTH)
         server = self.connection.pgconn
         failed: Optional[psycopg.Error] = None
+        last: Any = None
         try:
             server.send_query(text.encode("utf-8"))
             while server.flush():
@@ -311,6 +315,7 @@ class Session:
                     failed = failed or psycopg.errors.error_from_result(answer)
                 elif failed is None:
                     self.ended += 1
+                    last = answer
         except KeyboardInterrupt:
             self.connection.cancel()
             raise
@@ -319,6 +324,7 @@ class Session:
             raise failed or error from None
         if failed:
             raise failed
+        return last
 
     def apply(self, migration: Migration) -> Dict[str, Any]:
         """Run one migration and write it down, in one transaction where the file allows it.
@@ -333,11 +339,11 @@ class Session:
         self.notes, self.unsaid = [], 0
         stage = BEFORE
         try:
-            self.connection.execute("BEGIN")
             # First of all a dirty row: where there is no transaction to roll back, it is what remains of a failure.
-            transaction = self._begin_row(migration)
+            transaction = self._begin_row(migration, "BEGIN; ")
             if not migration.transactional:
-                self.connection.execute("COMMIT")
+                self.send("COMMIT")
+            self.ended = 0
             stage = WITHIN
             if migration.transactional or migration.statements is None:
                 self.send(migration.sql)
@@ -355,11 +361,12 @@ class Session:
                     "COMMIT, and %s." % (migration.name, RESET),
                     cause="migration-transaction",
                 )
-            self.connection.execute(self.fresh)
             elapsed = time.monotonic() - begun
-            if not migration.transactional:
-                self.connection.execute("BEGIN")
-            locked = self._finish_row(migration, elapsed, transaction if migration.transactional else None)
+            if migration.transactional:
+                locked = self._finish_row(migration, elapsed, transaction, self.fresh + "; ")
+            else:
+                self.send(self.fresh)
+                locked = self._finish_row(migration, elapsed, None, "BEGIN; ")
             if locked is None:
                 self._leave_dirty(migration)
                 raise PhaseError(
@@ -375,7 +382,7 @@ class Session:
                     cause=CORRECT.id,
                 )
             stage = COMMIT
-            self.connection.execute("COMMIT")
+            self.send("COMMIT")
         except psycopg.Error as error:
             raise self._failure(migration, stage, error) from error
         return {
@@ -387,37 +394,56 @@ class Session:
             "omitted": self.unsaid,
         }
 
-    def _begin_row(self, migration: Migration) -> Any:
-        """Write a dirty row and return the transaction that did it."""
-        row = self.connection.execute(
-            self.sql(
-                "INSERT INTO {ledger} (version, name, checksum, tool) VALUES (%s, %s, %s, %s)"
-                " RETURNING pg_current_xact_id()"
-            ),
-            (migration.version, migration.name, migration.checksum, TOOL),
-        ).fetchone()
-        return row[0] if row else None
+    def _ask(self, before: str, template: str, **values: Any) -> Optional[str]:
+        """Let the server execute several statements in one message, and return the one value of the last one.
 
-    def _finish_row(self, migration: Migration, elapsed: float, transaction: Any) -> Optional[bool]:
+        Every message costs as much as a small migration does.
+
+        :param before: further SQL, ending with a semicolon.
+        :param values: what stands in braces beside the names of :meth:`sql`.
+        :returns: as the server writes it; None where there is no row.
+        """
+        from psycopg import sql
+
+        text = self.sql(template, **{name: sql.Literal(value) for name, value in values.items()})
+        answer = self.send(before + text.as_bytes(self.connection).decode())
+        value = answer.get_value(0, 0) if answer is not None and answer.ntuples else None
+        return None if value is None else str(value, "ascii")
+
+    def _begin_row(self, migration: Migration, before: str = "") -> Optional[str]:
+        """Write a dirty row and return the transaction that did it."""
+        return self._ask(
+            before,
+            "INSERT INTO {ledger} (version, name, checksum, tool) VALUES ({version}, {name}, {checksum}, {tool})"
+            " RETURNING pg_current_xact_id()",
+            version=migration.version,
+            name=migration.name,
+            checksum=migration.checksum,
+            tool=TOOL,
+        )
+
+    def _finish_row(self, migration: Migration, elapsed: float, transaction: Any, before: str) -> Optional[bool]:
         """Make the row clean, and return whether this session still has the lock.
 
         :param transaction: what must be the current one; it may be any when None.
         :returns: None, and the row is not clean, when it is not.
         """
-        row = self.connection.execute(
-            self.sql(
-                "UPDATE {ledger} SET dirty = false, applied_at = clock_timestamp(), elapsed = %s, goose = %s,"
-                " public_oid = coalesce(to_regnamespace('public')::oid, 0), tables = ({count})"
-                " WHERE version = %s AND pg_current_xact_id() = coalesce(%s, pg_current_xact_id())"
-                " RETURNING EXISTS (SELECT FROM pg_locks WHERE pid = pg_backend_pid() AND {held})"
-            ),
-            (round(elapsed, 3), self.goose_table, migration.version, transaction),
-        ).fetchone()
-        if row is None:
+        locked = self._ask(
+            before,
+            "UPDATE {ledger} SET dirty = false, applied_at = clock_timestamp(), elapsed = {elapsed}, goose = {goose},"
+            " public_oid = coalesce(to_regnamespace('public')::oid, 0), tables = ({count})"
+            " WHERE version = {version} AND pg_current_xact_id() = coalesce({transaction}, pg_current_xact_id())"
+            " RETURNING EXISTS (SELECT FROM pg_locks WHERE pid = pg_backend_pid() AND {held})",
+            elapsed=round(elapsed, 3),
+            goose=self.goose_table,
+            version=migration.version,
+            transaction=transaction,
+        )
+        if locked is None:
             return None
         if self.goose_table:
             _goose.record(self.connection, [migration.version])
-        return bool(row[0])
+        return locked == "t"
 
     def _leave_dirty(self, migration: Migration) -> None:
         """See to it that the ledger calls a migration dirty that has ended its own transaction."""
@@ -709,14 +735,14 @@ def tell_goose(connection: psycopg.Connection[Any], options: Options, versions: 
     session.agree_with_goose(Plan([], [], versions, [], []), session.facts())
 
 
-def _fresh(connection: psycopg.Connection[Any], options: Options) -> bytes:
+def _fresh(connection: psycopg.Connection[Any], options: Options) -> str:
     """Return the SQL after which a session is as a new one, with this run's limits."""
     limits = {"statement": options["statement_timeout"], "lock": options["table_lock_timeout"]}
     # Rounded up: a limit of next to nothing is none to PostgreSQL when it becomes 0.
     text = _FRESH_SESSION.format(**{name: math.ceil(seconds * 1000) for name, seconds in limits.items()})
     if connection.info.server_version >= _NOTICES_DEATH_FROM:
         text += _NOTICE_DEATH
-    return text.encode()
+    return text
 
 
 def _demand_options(options: Options) -> None:
