@@ -40,8 +40,10 @@ class Checkout:
     def variables(self) -> dict[str, Any]:
         """What a user sets."""
         ours = ("images", "--format", "{{.Repository}}:{{.Tag}}", "--filter")
-        base = podman(*ours, "label=io.kubernaut.integration.component=base").split()[0]
-        return {"kubernaut_dir": str(self.root), "datastorage_build_args": {"BASE": base}, "stack_stop_timeout": 1}
+        bases = podman(*ours, "label=io.kubernaut.integration.component=base").split()
+        if not bases:
+            pytest.skip("images are pulled here, so there is no base to build on")
+        return {"kubernaut_dir": str(self.root), "datastorage_build_args": {"BASE": bases[0]}, "stack_stop_timeout": 1}
 
 
 @pytest.fixture(scope="module")
