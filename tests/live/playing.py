@@ -22,7 +22,7 @@ PLAYBOOKS = ROOT / "playbooks"
 #: The one of the environment that runs the tests, whatever PATH says.
 ANSIBLE_PLAYBOOK = Path(sys.executable).with_name("ansible-playbook")
 #: Seconds that one playbook may take.
-LIMIT = 120.0
+LIMIT = 600
 #: Label by which everything of a stack is found.
 LABEL = "io.kubernaut.integration.stack"
 #: Lines of a run's output that a failed assertion shows.
