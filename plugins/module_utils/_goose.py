@@ -34,7 +34,7 @@ CREATE TABLE public.goose_db_version (
     tstamp timestamp NOT NULL DEFAULT now()
 )
 """
-_RECORD = "INSERT INTO public.goose_db_version (version_id, is_applied) SELECT unnest(%s::bigint[]), true"
+_RECORD = "INSERT INTO public.goose_db_version (version_id, is_applied) SELECT unnest('{%s}'::bigint[]), true"
 
 
 def read(connection: psycopg.Connection[Any]) -> Optional[Dict[int, str]]:
@@ -54,12 +54,9 @@ def create(connection: psycopg.Connection[Any]) -> None:
     """
     with connection.transaction():
         connection.execute(_CREATE)
-        record(connection, [0])
+        connection.execute(record([0]))
 
 
-def record(connection: psycopg.Connection[Any], versions: Sequence[int]) -> None:
-    """Write down that versions were applied, in the transaction of the caller.
-
-    :raises psycopg.Error: the server refused.
-    """
-    connection.execute(_RECORD, (list(versions),))
+def record(versions: Sequence[int]) -> str:
+    """Return SQL that writes down that versions were applied."""
+    return _RECORD % ",".join(map(str, versions))

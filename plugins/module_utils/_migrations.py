@@ -13,6 +13,7 @@ import select
 import time
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ansible_collections.kubernaut.integration.plugins.module_utils import _goose, _partitions, _schema
@@ -60,8 +61,14 @@ MOST_SECONDS = 2_000_000
 MOST_NOTES = 20
 MOST_TEXT = 500
 
-#: How far a migration was when it failed: its row, its statements, what comes after them, the end of the transaction.
-BEFORE, WITHIN, AFTER, COMMIT = "before", "within", "after", "commit"
+#: How far a migration was when it failed: its row, its statements, what comes after them up to the COMMIT.
+BEFORE, WITHIN, AFTER = "before", "within", "after"
+#: Statements before those of a file that is sent together with them: BEGIN, and the INSERT of its row.
+ROW = 2
+#: What the last statement before the COMMIT fails with when the transaction must not be committed. An error, so that
+#: the COMMIT can travel in the same message: every message costs as much as a small migration does.
+ENDED_ITSELF = "kubernaut.integration: the migration ended its own transaction"
+LOST_LOCK = "kubernaut.integration: the migration gave away the lock"
 
 
 class Finding(NamedTuple):
@@ -96,11 +103,11 @@ _FRESH_SESSION = (
 _NOTICE_DEATH = "; SET client_connection_check_interval TO 1000"
 _NOTICES_DEATH_FROM = 140000
 
-#: Tables outside the system's schemas and the ledger's.
+#: Tables that the system did not come with (their OIDs are smaller, see FirstNormalObjectId in transam.h), outside the
+#: ledger's schema. No join with pg_namespace: it is asked after every file.
 _COUNT_TABLES = """
-SELECT count(*) FROM pg_class JOIN pg_namespace spaces ON spaces.oid = relnamespace
- WHERE relkind IN ('r', 'p') AND relpersistence <> 't' AND nspname <> 'information_schema'
-   AND nspname NOT LIKE 'pg\\_%%' AND nspname <> {}
+SELECT count(*) FROM pg_class WHERE oid >= 16384 AND relkind IN ('r', 'p') AND relpersistence <> 't'
+   AND relnamespace IS DISTINCT FROM to_regnamespace({})
 """
 
 MIGRATIONS_SPEC: Dict[str, Dict[str, Any]] = {
@@ -137,7 +144,8 @@ class Session:
     :param goose_table: goose's own table is to know what is applied here.
     :param adopted: goose, and not this collection, has applied some of what is there.
     :param spans: the statements of the migration in progress, where a parser has found them.
-    :param ended: how many of them are through.
+    :param ended: how many of them are through; negative while what was sent before them is not.
+    :param before: how many characters were sent in one message before the migration's own.
     :param line: where the statement in progress begins; None when all of the file is.
     :param notes: what the server said of its own accord about the migration in progress.
     :param unsaid: how many more messages there were.
@@ -150,25 +158,49 @@ class Session:
     adopted: bool = False
     spans: Sequence[Tuple[int, int]] = ()
     ended: int = 0
+    before: int = 0
     line: Optional[int] = None
     notes: List[Dict[str, Any]] = field(default_factory=list)
     unsaid: int = 0
 
-    def sql(self, template: str, **others: Any) -> Any:
-        """Return SQL in which names in braces are replaced.
+    @cached_property
+    def _names(self) -> Mapping[str, Any]:
+        from psycopg import sql
+
+        return {
+            "ledger": sql.Identifier(self.ledger_schema, "migrations"),
+            "count": sql.SQL(_COUNT_TABLES).format(
+                sql.Literal(sql.Identifier(self.ledger_schema).as_string(self.connection))
+            ),
+            "held": sql.SQL(_LOCK_HELD).format(sql.Literal(LOCK_KEY >> 32), sql.Literal(LOCK_KEY & 0xFFFFFFFF)),
+        }
+
+    @cached_property
+    def _written(self) -> Mapping[str, str]:
+        return {name: value.as_string(self.connection) for name, value in self._names.items()}
+
+    def sql(self, template: str) -> Any:
+        """Return SQL in which names in braces are replaced, for psycopg's own execute.
 
         :param template: ``{ledger}`` is the ledger's table, ``{count}`` asks how many tables there are, ``{held}`` says
             of a row of pg_locks that it is this run's lock.
-        :param others: further names, and what they are replaced by.
         """
         from psycopg import sql
 
-        return sql.SQL(template).format(
-            ledger=sql.Identifier(self.ledger_schema, "migrations"),
-            count=sql.SQL(_COUNT_TABLES).format(sql.Literal(self.ledger_schema)),
-            held=sql.SQL(_LOCK_HELD).format(sql.Literal(LOCK_KEY >> 32), sql.Literal(LOCK_KEY & 0xFFFFFFFF)),
-            **others,
-        )
+        return sql.SQL(template).format(**self._names)
+
+    def text(self, template: str, **values: object) -> str:
+        """Return SQL for :meth:`send`, in which the names of :meth:`sql` are replaced and further ones by values.
+
+        psycopg's own composing takes as long as a small file does.
+        """
+        from psycopg import pq
+
+        escape = pq.Escaping(self.connection.pgconn).escape_literal
+        literals = {
+            name: escape(value.encode()).decode() if isinstance(value, str) else value for name, value in values.items()
+        }
+        return template.format(**self._written, **literals)
 
     def take_lock(self, seconds: float) -> None:
         """Get the lock of all runs on this database; it ends with the connection.
@@ -263,7 +295,7 @@ class Session:
                     ),
                 )
             if todo.tell_goose:
-                _goose.record(self.connection, todo.tell_goose)
+                self.connection.execute(_goose.record(todo.tell_goose))
             self.connection.execute(
                 self.sql("UPDATE {ledger} SET goose = true WHERE version = ANY (%s)"),
                 ([*todo.goose_has, *todo.tell_goose],),
@@ -282,12 +314,11 @@ class Session:
             }
         )
 
-    def send(self, text: str) -> Any:
+    def send(self, text: str) -> None:
         """Let the server execute SQL, all of it in one message and byte for byte, and count its statements.
 
         psycopg's own execute does not tell which of several statements failed, and costs more than a small one does.
 
-        :returns: libpq's result of the last one.
         :raises psycopg.Error: a statement failed; those behind it did not run.
         """
         import psycopg
@@ -295,7 +326,6 @@ class Session:
         copies = (psycopg.pq.ExecStatus.COPY_IN, psycopg.pq.ExecStatus.COPY_OUT, psycopg.pq.ExecStatus.COPY_BOTH)
         server = self.connection.pgconn
         failed: Optional[psycopg.Error] = None
-        last: Any = None
         try:
             server.send_query(text.encode("utf-8"))
             while server.flush():
@@ -315,7 +345,6 @@ class Session:
                     failed = failed or psycopg.errors.error_from_result(answer)
                 elif failed is None:
                     self.ended += 1
-                    last = answer
         except KeyboardInterrupt:
             self.connection.cancel()
             raise
@@ -324,7 +353,6 @@ class Session:
             raise failed or error from None
         if failed:
             raise failed
-        return last
 
     def apply(self, migration: Migration) -> Dict[str, Any]:
         """Run one migration and write it down, in one transaction where the file allows it.
@@ -335,120 +363,86 @@ class Session:
         import psycopg
 
         begun = time.monotonic()
-        self.spans, self.ended, self.line = migration.statements or (), 0, None
+        self.spans, self.ended, self.before, self.line = migration.statements or (), 0, 0, None
         self.notes, self.unsaid = [], 0
         stage = BEFORE
         try:
             # First of all a dirty row: where there is no transaction to roll back, it is what remains of a failure.
-            transaction = self._begin_row(migration, "BEGIN; ")
-            if not migration.transactional:
-                self.send("COMMIT")
-            self.ended = 0
-            stage = WITHIN
-            if migration.transactional or migration.statements is None:
-                self.send(migration.sql)
-            else:
-                for begin, end in migration.statements:
-                    self.line = position(migration.sql, begin)[0]
-                    self.send(migration.sql[begin:end])
-                self.line = None
-            stage = AFTER
-            status = self.connection.info.transaction_status
-            if not migration.transactional and status != psycopg.pq.TransactionStatus.IDLE:
-                self.connection.rollback()
-                raise PhaseError(
-                    "Migration %s begins a transaction that it never ends; what it did in it was rolled back: add the "
-                    "COMMIT, and %s." % (migration.name, RESET),
-                    cause="migration-transaction",
-                )
-            elapsed = time.monotonic() - begun
+            row = "BEGIN; " + self._dirty_row(migration)
+            clean = self._clean_row(migration)
             if migration.transactional:
-                locked = self._finish_row(migration, elapsed, transaction, self.fresh + "; ")
+                # Where a parser has seen that the file is whole, nothing of what follows it can become part of it.
+                last = "" if migration.statements is None else "\n; " + clean
+                stage, self.ended, self.before = WITHIN, -ROW, len(row)
+                self.send(row + migration.sql + last)
+                stage = AFTER
+                if not last:
+                    self.send(clean)
             else:
-                self.send(self.fresh)
-                locked = self._finish_row(migration, elapsed, None, "BEGIN; ")
-            if locked is None:
-                self._leave_dirty(migration)
-                raise PhaseError(
-                    "Migration %s ends its own transaction, so it was not applied as a whole: install pglast on the "
-                    "controller, which finds such files beforehand, and %s." % (migration.name, RESET),
-                    cause="migration-transaction",
-                )
-            if not locked:
-                raise PhaseError(
-                    "Migration %s gives away the lock that keeps other runs out (pg_advisory_unlock_all); what it did "
-                    "in a transaction was rolled back: %s and %s."
-                    % (migration.name, CORRECT.action, "run again" if self._abandon(migration) else RESET),
-                    cause=CORRECT.id,
-                )
-            stage = COMMIT
-            self.send("COMMIT")
+                self.send(row + "COMMIT")
+                stage, self.ended = WITHIN, 0
+                self._run_without_transaction(migration)
+                stage = AFTER
+                if self.connection.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
+                    self.connection.rollback()
+                    raise PhaseError(
+                        "Migration %s begins a transaction that it never ends; what it did in it was rolled back: add "
+                        "the COMMIT, and %s." % (migration.name, RESET),
+                        cause="migration-transaction",
+                    )
+                self.send(clean)
         except psycopg.Error as error:
             raise self._failure(migration, stage, error) from error
         return {
             **migration.as_dict(),
-            "elapsed": round(elapsed, 3),
+            "elapsed": round(time.monotonic() - begun, 3),
             "transactional": migration.transactional,
             "warnings": [note for note in self.notes if note["severity"] == "WARNING"],
             "notices": [note for note in self.notes if note["severity"] != "WARNING"],
             "omitted": self.unsaid,
         }
 
-    def _ask(self, before: str, template: str, **values: Any) -> Optional[str]:
-        """Let the server execute several statements in one message, and return the one value of the last one.
+    def _run_without_transaction(self, migration: Migration) -> None:
+        """Run the statements of a migration one by one; all of it at once where no parser has found them."""
+        if migration.statements is None:
+            self.send(migration.sql)
+            return
+        for begin, end in migration.statements:
+            self.line = position(migration.sql, begin)[0]
+            self.send(migration.sql[begin:end])
+        self.line = None
 
-        Every message costs as much as a small migration does.
-
-        :param before: further SQL, ending with a semicolon.
-        :param values: what stands in braces beside the names of :meth:`sql`.
-        :returns: as the server writes it; None where there is no row.
-        """
-        from psycopg import sql
-
-        text = self.sql(template, **{name: sql.Literal(value) for name, value in values.items()})
-        answer = self.send(before + text.as_bytes(self.connection).decode())
-        value = answer.get_value(0, 0) if answer is not None and answer.ntuples else None
-        return None if value is None else str(value, "ascii")
-
-    def _begin_row(self, migration: Migration, before: str = "") -> Optional[str]:
-        """Write a dirty row and return the transaction that did it."""
-        return self._ask(
-            before,
-            "INSERT INTO {ledger} (version, name, checksum, tool) VALUES ({version}, {name}, {checksum}, {tool})"
-            " RETURNING pg_current_xact_id()",
+    def _dirty_row(self, migration: Migration) -> str:
+        """Return SQL that writes a migration down as begun."""
+        return self.text(
+            "INSERT INTO {ledger} (version, name, checksum, tool) VALUES ({version}, {name}, {checksum}, {tool}); ",
             version=migration.version,
             name=migration.name,
             checksum=migration.checksum,
             tool=TOOL,
         )
 
-    def _finish_row(self, migration: Migration, elapsed: float, transaction: Any, before: str) -> Optional[bool]:
-        """Make the row clean, and return whether this session still has the lock.
+    def _clean_row(self, migration: Migration) -> str:
+        """Return SQL that leaves a fresh session, writes a migration down as ended, and commits.
 
-        :param transaction: what must be the current one; it may be any when None.
-        :returns: None, and the row is not clean, when it is not.
+        It fails before the COMMIT, with one of the texts above, where what began with the dirty row is not what would
+        be committed, or the lock is no longer this session's.
         """
-        locked = self._ask(
-            before,
-            "UPDATE {ledger} SET dirty = false, applied_at = clock_timestamp(), elapsed = {elapsed}, goose = {goose},"
-            " public_oid = coalesce(to_regnamespace('public')::oid, 0), tables = ({count})"
-            " WHERE version = {version} AND pg_current_xact_id() = coalesce({transaction}, pg_current_xact_id())"
-            " RETURNING EXISTS (SELECT FROM pg_locks WHERE pid = pg_backend_pid() AND {held})",
-            elapsed=round(elapsed, 3),
+        finish = self.text(
+            "; WITH done AS (UPDATE {ledger} SET dirty = false, applied_at = clock_timestamp(), goose = {goose},"
+            " elapsed = round(extract(epoch FROM clock_timestamp() - applied_at)::numeric, 3), tables = ({count}),"
+            " public_oid = coalesce(to_regnamespace('public')::oid, 0)"
+            " WHERE version = {version} AND ({free} OR xmin = pg_current_xact_id()::xid)"
+            " RETURNING EXISTS (SELECT FROM pg_locks WHERE pid = pg_backend_pid() AND {held}) AS locked)"
+            " SELECT coalesce((SELECT CASE WHEN locked THEN 'true' ELSE {lost} END FROM done), {ended})::boolean; ",
             goose=self.goose_table,
             version=migration.version,
-            transaction=transaction,
+            free=not migration.transactional,
+            lost=LOST_LOCK,
+            ended=ENDED_ITSELF,
         )
-        if locked is None:
-            return None
-        if self.goose_table:
-            _goose.record(self.connection, [migration.version])
-        return locked == "t"
-
-    def _leave_dirty(self, migration: Migration) -> None:
-        """See to it that the ledger calls a migration dirty that has ended its own transaction."""
-        if self._abandon(migration):
-            self._begin_row(migration)
+        goose = _goose.record([migration.version]) + "; " if self.goose_table else ""
+        return ("" if migration.transactional else "BEGIN; ") + self.fresh + finish + goose + "COMMIT"
 
     def _abandon(self, migration: Migration) -> bool:
         """Leave the transaction, if there is one; return whether nothing of the migration stayed.
@@ -472,18 +466,17 @@ class Session:
 
         :param stage: how far the migration was.
         """
-        span = self.spans[self.ended] if stage == WITHIN and self.ended < len(self.spans) else None
+        diag = error.diag
         away = _is_away(error)
         rolled_back = self._abandon(migration)
-        if _is_unread(error) and stage == WITHIN and not self.ended and not rolled_back:
+        for text, broken in ((ENDED_ITSELF, self._ended_itself), (LOST_LOCK, self._lost_lock)):
+            if text in (diag.message_primary or ""):
+                return broken(migration, rolled_back)
+        unread = stage == WITHIN and self.ended <= 0 and _is_unread(error)
+        if unread and not rolled_back:
             self.connection.execute(self.sql("DELETE FROM {ledger} WHERE version = %s"), (migration.version,))
             rolled_back = True
-        diag = error.diag
-        offset = span[0] if span else None
-        if diag.statement_position and stage == WITHIN:
-            # It counts from the begin of what was sent: a whole file, or one statement of it.
-            sent = span[0] if span and not migration.transactional else 0
-            offset = sent + int(diag.statement_position) - 1
+        span, offset = self._place(migration, diag.statement_position, unread) if stage == WITHIN else (None, None)
         line, column = (None, None) if offset is None else position(migration.sql, offset)
         statement = None
         if offset is not None:
@@ -502,7 +495,7 @@ class Session:
             "" if line is None else " at line %d, column %d" % (line, column or 1),
             said,
             " (SQLSTATE %s)" % error.sqlstate if error.sqlstate else "",
-            _what_is_left(migration, stage, rolled_back, away) % found.action,
+            _what_is_left(rolled_back, away) % found.action,
             _advice(migration, error.sqlstate, said),
         )
         message += "".join("\n%s: %s" % (name, text) for name, text in evidence.items() if text)
@@ -527,6 +520,52 @@ class Session:
                 "notices": self.notes,
                 **evidence,
             },
+        )
+
+    def _place(
+        self, migration: Migration, said: Optional[str], unread: bool
+    ) -> Tuple[Optional[Tuple[int, int]], Optional[int]]:
+        """Return which statement of a migration failed, where a parser has found them, and where in the file.
+
+        :param said: the server's position: it counts characters, from 1, of what was sent in one message.
+        :param unread: the server has not even begun to run what was sent.
+        """
+        offset = int(said) - 1 - self.before if said else None
+        if unread and migration.transactional and offset is not None:
+            holding = [span for span in self.spans if span[0] <= offset < span[1]]
+            return (holding[0] if holding else None), (offset if offset <= len(migration.sql) else None)
+        if self.ended < 0 or (migration.statements and self.ended >= len(migration.statements)):
+            return None, None  # it is not the file's own statement
+        span = self.spans[self.ended] if self.spans else None
+        if span and not migration.transactional:
+            return span, span[0] + (offset or 0)
+        return span, (span[0] if span else None) if offset is None else offset
+
+    def _ended_itself(self, migration: Migration, rolled_back: bool) -> PhaseError:
+        """Refuse a migration whose row is not its transaction's, and see to it that the ledger calls it dirty."""
+        if migration.statements is not None:
+            return PhaseError(
+                "Migration %s removes its own row from the ledger: leave schema %s alone, and %s."
+                % (migration.name, self.ledger_schema, "run again" if migration.transactional else RESET),
+                cause=CORRECT.id,
+                changed=not migration.transactional,
+            )
+        if rolled_back:
+            self.send(self._dirty_row(migration))
+        return PhaseError(
+            "Migration %s ends its own transaction, so it was not applied as a whole: install pglast on the "
+            "controller, which finds such files beforehand, and %s." % (migration.name, RESET),
+            cause="migration-transaction",
+        )
+
+    def _lost_lock(self, migration: Migration, rolled_back: bool) -> PhaseError:
+        """Refuse a migration after which another run could begin."""
+        return PhaseError(
+            "Migration %s gives away the lock that keeps other runs out (pg_advisory_unlock_all); what it did "
+            "in a transaction was rolled back: %s and %s."
+            % (migration.name, CORRECT.action, "run again" if rolled_back else RESET),
+            cause=CORRECT.id,
+            changed=not rolled_back,
         )
 
     def _others(self) -> List[str]:
@@ -569,9 +608,9 @@ def _short(text: Optional[str]) -> Any:
     return text if text is None or len(text) <= MOST_TEXT else text[:MOST_TEXT] + " ..."
 
 
-def _what_is_left(migration: Migration, stage: str, rolled_back: bool, away: bool) -> str:
+def _what_is_left(rolled_back: bool, away: bool) -> str:
     """Say what a failed migration left in the database, with room for what to do before the next run."""
-    if away and (stage == COMMIT or not migration.transactional):
+    if away:
         return "Whether it is applied, the ledger tells: %s and run again"
     if rolled_back:
         return "It was rolled back, those before it stay applied: %s and run again"

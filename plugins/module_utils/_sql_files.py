@@ -240,7 +240,8 @@ def split(migration: Migration) -> Migration:
         return migration
     try:
         spans = parser.split(migration.sql, only_slices=True)
-        trees = [raw.stmt for raw in parser.parse_sql(migration.sql)]
+        telling = any(token.name in _TELLING for token in parser.scan(migration.sql))
+        trees = [raw.stmt for raw in parser.parse_sql(migration.sql)] if telling else []
     except parser.ParseError as error:
         if '"\\"' not in str(error):
             return migration
@@ -256,6 +257,31 @@ def split(migration: Migration) -> Migration:
         transactional=migration.transactional and not any(map(_refuses_transaction, trees)),
         statements=[(span.start, span.stop) for span in spans],
     )
+
+
+#: Keywords, as PostgreSQL's scanner names them, of which a statement has one if :func:`_cannot_run` or
+#: :func:`_refuses_transaction` is to say yes. To build the trees of all other files takes most of the time.
+_TELLING = frozenset(
+    [
+        "ABORT_P",
+        "BEGIN_P",
+        "CLUSTER",
+        "COMMIT",
+        "CONCURRENTLY",
+        "COPY",
+        "DATABASE",
+        "DISCARD",
+        "END_P",
+        "PREPARE",
+        "REINDEX",
+        "ROLLBACK",
+        "START",
+        "SUBSCRIPTION",
+        "SYSTEM_P",
+        "TABLESPACE",
+        "VACUUM",
+    ]
+)
 
 
 def _cannot_run(tree: Any) -> str:

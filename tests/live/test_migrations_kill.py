@@ -50,14 +50,14 @@ def test_whatever_is_killed_at_some_moment_the_next_run_completes_or_explains(wh
 def test_such_a_trial_finds_what_is_wrong(where: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """A ledger that forgets, and a plan that does not mind."""
     monkeypatch.setattr(_migrations, "Policy", lambda *_asked: _ledger.Policy(True, True))
-    real = _migrations.Session._finish_row
+    real = _migrations.Session.apply
 
-    def forget(self: Any, migration: Any, *arguments: Any) -> bool:
-        done = real(self, migration, *arguments)
+    def forget(self: Any, migration: Any) -> dict[str, Any]:
+        done = real(self, migration)
         self.connection.execute("DELETE FROM kubernaut_integration.migrations WHERE version = 2")
         return done
 
-    monkeypatch.setattr(_migrations.Session, "_finish_row", forget)
+    monkeypatch.setattr(_migrations.Session, "apply", forget)
     _struck, problems = migrations.one(where, "module", 10**6)
     assert any("a row of somebody was lost" in problem for problem in problems)
 

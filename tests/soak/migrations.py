@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import select
 import signal
 import socket
 import subprocess
@@ -18,6 +19,7 @@ import sys
 import tempfile
 import threading
 import time
+import types
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -186,7 +188,7 @@ class Trial:
     def interrupted(self, kind: str, moment: int | float) -> tuple[bool, str]:
         """Run the phase in a process of its own and strike; return whether it was struck, and how the run ended.
 
-        :param moment: before the how many-th message to the server; a float is seconds.
+        :param moment: at the how many-th step, see :func:`at_each_step`; a float is seconds.
         """
         reading, writing = os.pipe()
         child = os.fork()
@@ -199,7 +201,7 @@ class Trial:
 
             try:
                 if isinstance(moment, int):
-                    before_each_message(lambda number: strike(number) if number == moment else None)
+                    at_each_step(lambda number: strike(number) if number == moment else None)
                 else:
                     timer = threading.Timer(moment, strike, [int(moment * 1000)])
                     timer.daemon = True
@@ -254,10 +256,12 @@ def cut(descriptor: int, port: int) -> None:
             return
 
 
-def before_each_message(call: Any) -> None:
-    """Call something with a number before each message that this process sends to PostgreSQL."""
+def at_each_step(call: Any) -> None:
+    """Call something with a number before each message to PostgreSQL, and when a file's is on its way."""
     numbers = iter(range(10**6))
-    for owner, name in ((psycopg.Connection, "execute"), (_migrations.Session, "send")):
+    waiting = types.SimpleNamespace(select=select.select)
+    _migrations.select = waiting
+    for owner, name in ((psycopg.Connection, "execute"), (_migrations.Session, "send"), (waiting, "select")):
         real = getattr(owner, name)
 
         def counted(*arguments: Any, _real: Any = real, **words: Any) -> Any:
@@ -278,7 +282,7 @@ def one(where: Server, kind: str, moment: int | float) -> tuple[bool, list[str]]
 
 
 def every_step(where: Server, kind: str, stride: int = 1) -> tuple[int, list[str]]:
-    """Strike before each message of a run; return how many there are, and what is wrong."""
+    """Strike at each step of a run; return how many there are, and what is wrong."""
     problems: list[str] = []
     moment = 0
     while True:
