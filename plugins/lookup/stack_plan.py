@@ -16,7 +16,8 @@ description:
 options: {}
 notes:
   - Reads the variables C(stack_team), C(stack_contract), C(stack_contract_file), C(stack_run_id),
-    C(stack_teams) and C(stack_credentials) of the play; a missing one takes the default of the role
+    C(stack_teams), C(stack_credentials), C(postgres_external), C(redis_external) and C(datastorage_external) of the
+    play; a missing one takes the default of the role
     P(kubernaut.integration.stack#role).
 """
 
@@ -56,8 +57,18 @@ _raw:
     ports:
       description: Component -> published TCP port.
       type: dict
+    hosts:
+      description: Component -> host at which it is reached.
+      type: dict
+    outside:
+      description: Component that is not the stack's own -> the variable that says so and its address, in words.
+      type: dict
+    unreachable:
+      description: Those of them that DataStorage's container cannot reach from a network of its own.
+      type: list
+      elements: str
     containers:
-      description: Component -> name of its container.
+      description: Component -> name of its container, of the stack's own ones.
       type: dict
     auth_container:
       description: Name of the container that stands in for an API server, where one does.
@@ -100,6 +111,7 @@ from ansible.plugins.lookup import LookupBase
 from ansible_collections.kubernaut.integration.plugins.module_utils._contracts import AUTO
 from ansible_collections.kubernaut.integration.plugins.module_utils._plan import (
     DEFAULTS,
+    OUTSIDE,
     PlanError,
     plan,
 )
@@ -111,7 +123,7 @@ class LookupModule(LookupBase):
 
     def run(self, terms: list[Any], variables: dict[str, Any] | None = None, **kwargs: Any) -> list[dict[str, Any]]:
         """Template the stack's variables and plan with them."""
-        given = self._templated(variables or {}, DEFAULTS)
+        given = self._templated(variables or {}, (*DEFAULTS, *OUTSIDE.values()))
         own = (variables or {}).get("__stack_credentials")  # what the task of the role stack has registered
         generated = self._templar.template(own).get("credentials") if own else None
         try:

@@ -24,6 +24,7 @@ from ansible_collections.kubernaut.integration.plugins.module_utils._phase impor
     PhaseError,
     Result,
 )
+from ansible_collections.kubernaut.integration.plugins.module_utils._plan import LOOPBACK
 from ansible_collections.kubernaut.integration.plugins.module_utils._state import (
     make_private,
     state_home,
@@ -40,7 +41,6 @@ LENGTH = 24
 _PEM = re.compile(r"-----BEGIN ([A-Z ]+)-----\n.*?\n-----END \1-----\n", re.DOTALL)
 #: What a token may be made of; RFC 6750.
 _BEARER = re.compile(r"[A-Za-z0-9._~+/-]+=*")
-_LOOPBACK = re.compile(r"localhost|127\.[0-9.]+|::1")
 #: Keys of a kubeconfig that name a file, which the container does not have.
 _FILES = ("certificate-authority", "client-certificate", "client-key", "tokenFile")
 
@@ -141,7 +141,7 @@ def judge_kubeconfig(text: str, on_host: bool) -> str:
             " --flatten)" % elsewhere[0]
         )
     host = urlsplit(str(cluster["server"])).hostname or ""
-    if _LOOPBACK.fullmatch(host) and not on_host:
+    if LOOPBACK.fullmatch(host) and not on_host:
         return (
             "names the server %s, which in a container is the container itself: set datastorage_network=host, or name"
             " an address that the container reaches" % host
@@ -198,6 +198,9 @@ def run(options: Options, context: Context) -> Result:
     state = os.path.join(state_home(options["state_dir"]), options["name"])
     kept = os.path.join(state, TOKEN)
     token = find_token(options, kept)
+    if options["outside"] and token and not options["create"] and os.path.isdir(state):
+        changed_kept = write_private(kept, token + "\n", check=context.check)
+        return {"changed": changed_kept, "token": token, "token_file": kept}
     if not options["create"]:
         return {"changed": False, "token": token or "", "token_file": kept if token else ""}
     kubeconfig = _kubeconfig(options)
@@ -250,6 +253,7 @@ PHASE = Phase(
         "token": {"type": "str", "default": "", "no_log": True},
         "token_file": {"type": "str", "default": "", "no_log": False},
         "create": {"type": "bool", "default": True},
+        "outside": {"type": "bool", "default": False},
     },
     libraries=("yaml",),
 )

@@ -26,6 +26,7 @@ AT_LIMIT = "at limit"  # memory was at its limit when it was last looked at
 KILLED = "killed"  # podman was told to kill the container
 PEER_FIRST = "peer first"  # PostgreSQL or Redis ended before DataStorage did
 OWN_ADDRESS = "own address"  # the container answers at its own address, past the published port
+OUTSIDE = "outside"  # no container of the stack is in question
 WAS_READY = "was ready"  # the gate had been satisfied once
 
 
@@ -484,6 +485,13 @@ CAUSES: Sequence[Cause] = (
         states=("no getent",),
     ),
     Cause(
+        "outside-away",
+        "{subject} is not reached at port {port}: {said}",
+        "start it, or correct its address ({prefix}_external)",
+        states=("refused", "silent", "unreachable"),
+        marks=(OUTSIDE,),
+    ),
+    Cause(
         "silent",
         "{subject} takes connections and does not answer ({said})",
         "see what {container} does with `podman top {container}`; " + _SLOW,
@@ -545,6 +553,7 @@ SYMPTOMS = frozenset(
         "host-name",
         "name-server-dead",
         "not-listening",
+        "outside-away",
         "silent",
         UNKNOWN,
     }

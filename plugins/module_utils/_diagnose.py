@@ -12,6 +12,7 @@ import tarfile
 import time
 from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 
+from ansible_collections.kubernaut.integration.plugins.module_utils import _causes
 from ansible_collections.kubernaut.integration.plugins.module_utils._causes import (
     SYMPTOMS,
     UNKNOWN,
@@ -67,6 +68,11 @@ def describe(container: Mapping[str, Any]) -> str:
 def stand(component: str, look: Look, harvest: Harvest) -> str:
     """Say in one line how a component stands, and what it answers."""
     gaps = harvest.gaps
+    if component in look.options["outside"]:
+        answer = harvest.answers.get(component)
+        if answer is None:
+            return "is outside, and more is not known: %s" % gaps.get(SUBJECTS[component], "it was not asked")
+        return "is outside%s: %s" % ("" if answer.ready else ", and is not ready", answer.detail)
     if component not in look.found:
         return "is not known: %s" % gaps["podman"] if "podman" in gaps else "does not exist"
     line = describe(look.found[component])
@@ -105,7 +111,7 @@ class Verdict:
     def healthy(self) -> bool:
         """Whether every container runs and every service answers as its gate demands."""
         answers = self._harvest.answers
-        there = set(self._options["containers"]) == set(answers)
+        there = {*self._options["containers"], *self._options["outside"]} == set(answers)
         return not self._failure and there and all(answer.ready for answer in answers.values())
 
     def message(self) -> List[str]:
@@ -170,7 +176,7 @@ class Verdict:
             return []
         names = [name for component, name in self._options["containers"].items() if component not in self._look.found]
         sentence = "there is no container %s" % " and no ".join(names)
-        if not self._look.found:
+        if len(names) > 1 and not self._look.found:
             sentence = "none of its containers exists"
         return [Named("no-container", sentence, "run playbooks/integration.yml")] if names else []
 
@@ -183,12 +189,20 @@ class Verdict:
                     subject=SUBJECTS[component],
                     state=answers[component].state,
                     said=answers[component].detail,
+                    marks=frozenset([_causes.OUTSIDE] if component in self._options["outside"] else []),
                     values=self._look.values(component),
                 )
             )
             for component in COMPONENTS
             if component in answers and not answers[component].ready
         ]
+
+
+def caveat(options: Options, message: Sequence[str]) -> List[str]:
+    """Return what makes a usual remedy none here: nothing of the stack resets a database outside it."""
+    if "postgres" not in options["outside"] or not any("stack_fresh" in line for line in message):
+        return []
+    return ["stack_fresh leaves %s as it is: reset that database where it comes from." % options["outside"]["postgres"]]
 
 
 def summary(
@@ -207,7 +221,7 @@ def summary(
         lines += ["", "## What failed", ""]
         lines += ["    " + line for line in bounded(options["failure"], FAILURE).splitlines()]
     lines += ["", "## How it stands", ""]
-    for component, name in options["containers"].items():
+    for component, name in {**options["containers"], **options["outside"]}.items():
         lines.append("- %s %s" % (name, states[name]))
         lines += ["  - %s" % harvest.ends[component]] if component in harvest.ends else []
     if options["failure"] and options["marks"]:
@@ -283,9 +297,10 @@ def run(options: Options, context: Context) -> Result:
     look.inspect()
     harvest = look.gather({**look.why(), **({} if context.check else look.what())})
     verdict = Verdict(look, harvest)
-    containers: Mapping[str, str] = options["containers"]
-    states = {each: look.mask(stand(component, look, harvest)) for component, each in containers.items()}
+    known: Mapping[str, str] = {**options["containers"], **options["outside"]}
+    states = {each: look.mask(stand(component, look, harvest)) for component, each in known.items()}
     message = [look.mask(line) for line in verdict.message()]
+    message += caveat(options, message)
     name = "%s-%s" % ("failure" if options["failure"] else "diagnosis", time.strftime("%Y%m%d-%H%M%S", time.gmtime()))
     directory, archive = os.path.join(stack, "report", name), ""
     where: List[Tuple[str, str]] = []
@@ -350,6 +365,13 @@ PHASE = Phase(
     argument_spec={
         "name": {"type": "str", "required": True},
         "containers": {"type": "dict", "required": True},
+        "outside": {"type": "dict", "default": {}},
+        "hosts": {
+            "type": "dict",
+            "default": {},
+            "options": {component: {"type": "str", "default": "127.0.0.1"} for component in COMPONENTS},
+            "apply_defaults": True,
+        },
         "ports": {"type": "dict", "default": {}, "options": _NUMBERS},
         "database": {"type": "str", "default": "action_history"},
         "user": {"type": "str", "default": "slm_user"},

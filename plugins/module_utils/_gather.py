@@ -13,6 +13,7 @@ import json
 import math
 import os
 import re
+import shlex
 import shutil
 import tempfile
 import threading
@@ -206,10 +207,17 @@ class Look:
         return sorted(path for path in paths if path.endswith((".yaml", ".conf", "/password")))
 
     def _postgres_password(self) -> str:
-        return self._on_disk.get("config/postgres/password", "").strip()
+        return self._on_disk.get("config/postgres/password", "").strip() or self._told("POSTGRES_PASSWORD")
 
     def _redis_password(self) -> str:
-        return next(iter(secrets_in(self._on_disk.get("config/redis/redis.conf", ""))), "")
+        own = next(iter(secrets_in(self._on_disk.get("config/redis/redis.conf", ""))), "")
+        return own or self._told("REDIS_PASSWORD")
+
+    def _told(self, variable: str) -> str:
+        """Return what the stack's environment says; what is outside has no file of its own here."""
+        lines = self._on_disk.get("stack.env", "").splitlines()
+        values = [line.partition("=")[2] for line in lines if line.startswith(variable + "=")]
+        return "".join(shlex.split(values[0])) if values else ""
 
     def inspect(self) -> None:
         """Look which containers there are; a podman that hangs must not take all the time that there is."""
@@ -278,6 +286,8 @@ class Look:
         for component, container in self.found.items():
             collect = self.answer if container["State"]["Running"] else self.end
             collectors[SUBJECTS[component]] = _later(collect, component)
+        for component in self.options["outside"]:
+            collectors[SUBJECTS[component]] = _later(self.answer, component)
         return collectors
 
     def what(self) -> Dict[str, Callable[[], None]]:
@@ -293,9 +303,9 @@ class Look:
         for container in self.found.values():
             collectors["log of " + container["Name"]] = _later(self.log, container["Name"])
             self.keep_json(container["Name"] + "_inspect.json", shown_container(container))
-        if "postgres" in self.found:
+        if "postgres" in self.found or "postgres" in self.options["outside"]:
             collectors.update({"ledger, schema, partitions": self.database, "PostgreSQL's state": self.server})
-        if "redis" in self.found:
+        if "redis" in self.found or "redis" in self.options["outside"]:
             collectors.update({"dead letter queues": self.queues, "Redis' state": self.redis_server})
         return collectors
 
@@ -325,7 +335,7 @@ class Look:
     def values(self, component: str) -> Dict[str, Any]:
         """Return what the sentences about a component may name."""
         return {
-            "container": self.options["containers"].get(component, "?"),
+            "container": self.options["containers"].get(component) or self.options["outside"].get(component, "?"),
             "port": self.port(component),
             "user": self.options["user"],
             "name": self.options["database"],
@@ -340,16 +350,14 @@ class Look:
         """Return the options with which gates and schema reach the services."""
         password, redis_password = self.options["password"], self.options["redis_password"]
         return {
-            "postgres_host": "127.0.0.1",
+            **{component + "_host": host for component, host in self.options["hosts"].items()},
             "postgres_port": self.port("postgres"),
             "postgres_database": self.options["database"],
             "postgres_user": self.options["user"],
             # Whoever only asks what is wrong need not know the passwords.
             "postgres_password": self._postgres_password() if password is None else password,
-            "redis_host": "127.0.0.1",
             "redis_port": self.port("redis"),
             "redis_password": self._redis_password() if redis_password is None else redis_password,
-            "datastorage_host": "127.0.0.1",
             "datastorage_port": self.port("datastorage"),
             "health_port": self.options["health_port"],
             "path": self.options["health_path"],
@@ -485,7 +493,7 @@ class Look:
 
     def _demand_running(self, component: str) -> None:
         """Refuse to ask somebody else who may have taken the port."""
-        if not self.found[component]["State"]["Running"]:
+        if component in self.found and not self.found[component]["State"]["Running"]:
             raise GapError("%s does not run" % self.options["containers"][component])
 
 

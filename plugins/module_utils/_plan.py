@@ -7,7 +7,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ansible_collections.kubernaut.integration.plugins.module_utils._contracts import (
     AUTO,
@@ -81,11 +81,16 @@ DEFAULTS: Mapping[str, Any] = {
     "stack_teams": {},
     "stack_credentials": "upstream",
 }
+#: Component -> the variable that names one outside the stack. The roles of the components have their defaults.
+OUTSIDE: Mapping[str, str] = {component: component + "_external" for component in COMPONENTS}
 #: Where passwords come from that are not given: what the team's suite has written in, or made for the stack.
 CREDENTIALS = ("upstream", "generated")
 
 #: No hyphen: it separates the team from the run id in the stack's name.
 _TEAM = re.compile(r"[a-z][a-z0-9_]{0,31}")
+_ADDRESS = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?)):([0-9]{1,5})")
+#: A host that is another one to a container.
+LOOPBACK = re.compile(r"localhost|127\.[0-9.]+|::1")
 _RUN_ID = re.compile(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?")
 
 
@@ -149,20 +154,43 @@ def choose(wanted: str, path: str, told: Told) -> Chosen:
     return Chosen(wanted, {}, "")
 
 
+def outside(variables: Mapping[str, Any]) -> Dict[str, Tuple[str, int]]:
+    """Return where those components are that are not the stack's own: host and port.
+
+    :param variables: values of :data:`OUTSIDE`.
+    :raises PlanError: one is no address.
+    """
+    found = {}
+    for component, variable in OUTSIDE.items():
+        text = str(variables.get(variable) or "")
+        if component == "datastorage" and text.startswith("http://"):
+            text = text[len("http://") :].rstrip("/")
+        address = _ADDRESS.fullmatch(text)
+        if address and 0 < int(address[4]) < 65536:
+            found[component] = (address[1] or address[2], int(address[4]))
+        elif text:
+            raise PlanError(
+                "%s: %r is not an address; write host:port, such as db.example.org:5432 or [2001:db8::1]:5432."
+                % (variable, text)
+            )
+    return found
+
+
 def plan(
     variables: Mapping[str, Any], generated: Optional[Mapping[str, str]] = None, told: Told = _NOTHING_TOLD
 ) -> Dict[str, Any]:
     """Turn the stack's variables into names, ports, credentials and the contract's facts.
 
-    :param variables: keys of :data:`DEFAULTS`; missing ones take their defaults. ``stack_teams`` adds or replaces rows
-        of :data:`TEAMS`.
+    :param variables: keys of :data:`DEFAULTS` and values of :data:`OUTSIDE`; missing ones take their
+        defaults. ``stack_teams`` adds or replaces rows of :data:`TEAMS`.
     :param generated: the stack's own ``postgres_password`` and ``redis_password``, once they are known; until then a
         stack that has its own has empty ones here.
     :param told: what files of the controller tell about the contract.
     :returns: ``name``, ``team``, ``contract`` (its facts), ``contract_name``, ``contract_differences`` and
-        ``contract_source`` (:class:`Chosen`), ``run_id``, ``ports``, ``health_port``,
-        ``metrics_port``, ``containers``, ``auth_container``, ``network``, ``volume``, ``database``, ``user``,
-        ``password``, ``redis_password``, ``labels``.
+        ``contract_source`` (:class:`Chosen`), ``run_id``, ``hosts``, ``ports``, ``health_port``, ``metrics_port``,
+        ``outside`` (component -> its variable and address, in words), ``unreachable`` (those of them that DataStorage's
+        container cannot reach from a network of its own), ``containers`` of the others, ``auth_container``,
+        ``network``, ``volume``, ``database``, ``user``, ``password``, ``redis_password``, ``labels``.
     :raises PlanError: a variable cannot be used.
     """
     given = {**DEFAULTS, **{name: value for name, value in variables.items() if value is not None}}
@@ -199,6 +227,9 @@ def plan(
         raise PlanError("stack_teams: the row of %r has no port for %s; add it." % (team, ", ".join(lacking)))
     prefix = team + "_" + run_id if run_id else team
     name = team + "-" + run_id if run_id else team
+    away = outside(given)
+    ports = {component: away[component][1] if component in away else row[component] for component in COMPONENTS}
+    generating = given["stack_credentials"] == "generated"
     return {
         "name": name,
         "team": team,
@@ -207,19 +238,34 @@ def plan(
         "contract_name": contract,
         "contract_differences": differences,
         "contract_source": source,
-        "ports": {component: row[component] for component in COMPONENTS},
-        "health_port": row.get("health", row["datastorage"] + HEALTH_OFFSET),
-        "metrics_port": row.get("metrics", row["datastorage"] + METRICS_OFFSET),
-        "containers": {component: "%s_%s_1" % (prefix, component) for component in COMPONENTS},
+        "hosts": {component: away[component][0] if component in away else "127.0.0.1" for component in COMPONENTS},
+        "ports": ports,
+        # One outside says at its API how it is, unless told otherwise.
+        **(
+            {"health_port": ports["datastorage"], "metrics_port": ports["datastorage"]}
+            if "datastorage" in away
+            else {
+                "health_port": row.get("health", row["datastorage"] + HEALTH_OFFSET),
+                "metrics_port": row.get("metrics", row["datastorage"] + METRICS_OFFSET),
+            }
+        ),
+        "outside": {component: "%s %s:%d" % (OUTSIDE[component], *away[component]) for component in away},
+        "unreachable": [
+            component
+            for component in away
+            if component != "datastorage" and "datastorage" not in away and LOOPBACK.fullmatch(away[component][0])
+        ],
+        "containers": {component: "%s_%s_1" % (prefix, component) for component in COMPONENTS if component not in away},
         "auth_container": prefix + "_auth_1",
         "network": prefix + "_test-network",
         "volume": prefix + "_postgres_data",
         **{key: row.get(key, UPSTREAM[key]) for key in UPSTREAM},
-        **(
-            {name: (generated or {}).get(option, "") for name, option in _PASSWORDS.items()}
-            if given["stack_credentials"] == "generated"
-            else {}
-        ),
+        **{
+            key: (generated or {}).get(option, "")
+            for key, option in _PASSWORDS.items()
+            # What is outside has its password already.
+            if generating and option.split("_", 1)[0] not in away
+        },
         "labels": {LABEL + "collection": COLLECTION, LABEL + "stack": name},
     }
 

@@ -107,7 +107,10 @@ def name_cause(subject: str, verdict: Verdict, watch: Optional[Watch], options: 
         said=said,
         log=watch.last_words() if watch else (),
         exit_code=code,
-        marks=found | set(marks) | ({_causes.WAS_READY} if verdict.lapsed else set()),
+        marks=found
+        | set(marks)
+        | ({_causes.WAS_READY} if verdict.lapsed else set())
+        | (set() if options["container"] else {_causes.OUTSIDE}),
         values={
             "container": options["container"] or "the service",
             "port": port,

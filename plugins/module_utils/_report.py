@@ -22,22 +22,22 @@ VARIABLES_FILE = "vars.json"
 
 def environment(options: Options) -> Dict[str, str]:
     """Return the environment variables by which kubernaut's suites look for their stack, all spellings."""
-    address, ports = options["address"], options["ports"]
-    url = "http://%s:%d" % (address, ports["datastorage"])
+    hosts, ports = options["hosts"], options["ports"]
+    url = "http://" + _place(options, "datastorage")
     apart = (
         {"DATASTORAGE_HEALTH_URL": _service_urls(options)[0], "DATASTORAGE_TOKEN_FILE": options["token_file"]}
         if options["token_file"]
         else {}
     )
     return {
-        "POSTGRES_HOST": address,
+        "POSTGRES_HOST": hosts["postgres"],
         "POSTGRES_PORT": str(ports["postgres"]),
         "POSTGRES_DB": options["database"],
         "POSTGRES_USER": options["user"],
         "POSTGRES_PASSWORD": options["password"],
-        "REDIS_HOST": address,
+        "REDIS_HOST": hosts["redis"],
         "REDIS_PORT": str(ports["redis"]),
-        "REDIS_ADDR": "%s:%d" % (address, ports["redis"]),
+        "REDIS_ADDR": _place(options, "redis"),
         "REDIS_PASSWORD": options["redis_password"],
         "DATASTORAGE_URL": url,
         "DATASTORAGE_PORT": str(ports["datastorage"]),
@@ -50,10 +50,15 @@ def environment(options: Options) -> Dict[str, str]:
 
 def _service_urls(options: Options) -> Tuple[str, str]:
     """Return where DataStorage says how it is, and where its metrics are: at its API where it has no other port."""
-    api = options["ports"]["datastorage"]
     places = ((options["health_port"], options["health_path"]), (options["metrics_port"], options["metrics_path"]))
-    health, metrics = ("http://%s:%d%s" % (options["address"], port or api, path) for port, path in places)
+    health, metrics = ("http://" + _place(options, "datastorage", port) + path for port, path in places)
     return health, metrics
+
+
+def _place(options: Options, component: str, port: int = 0) -> str:
+    """Return ``host:port`` of a component, or of another port of its host."""
+    host = options["hosts"][component]
+    return "%s:%d" % ("[%s]" % host if ":" in host else host, port or options["ports"][component])
 
 
 def env_text(variables: Mapping[str, str]) -> str:
@@ -71,22 +76,22 @@ def description(options: Options) -> Dict[str, Any]:
         "contract": options["contract"],
         "host": options["host"],
         "postgres": {
-            "address": options["address"],
+            "address": options["hosts"]["postgres"],
             "port": options["ports"]["postgres"],
             "database": options["database"],
             "user": options["user"],
-            "container": options["containers"]["postgres"],
+            "container": options["containers"].get("postgres", ""),
         },
         "redis": {
-            "address": options["address"],
+            "address": options["hosts"]["redis"],
             "port": options["ports"]["redis"],
-            "container": options["containers"]["redis"],
+            "container": options["containers"].get("redis", ""),
         },
         "datastorage": {
             "url": variables["DATASTORAGE_URL"],
             "health": health,
             "metrics": metrics,
-            "container": options["containers"]["datastorage"],
+            "container": options["containers"].get("datastorage", ""),
             **({"token_file": options["token_file"]} if options["token_file"] else {}),
             # What the service really uses, after its defaults, clamps and what it hard-codes.
             "configuration": options["configuration"],
@@ -135,7 +140,9 @@ def durations(marks: Sequence[Mapping[str, Any]]) -> List[Tuple[str, float]]:
 
 def service_line(options: Options) -> str:
     """Say which DataStorage this is; the last line of a run."""
-    image = options["images"]["datastorage"]
+    image = options["images"].get("datastorage")
+    if image is None:
+        return "DataStorage is http://%s (datastorage_external)." % _place(options, "datastorage")
     if options["reference_service"]:
         return (
             "DataStorage is the collection's REFERENCE SERVICE (%s); set datastorage_image for a real one."
@@ -147,11 +154,11 @@ def service_line(options: Options) -> str:
 def lines(options: Options, took: Sequence[Tuple[str, float]], files: Mapping[str, str]) -> List[str]:
     """Return the summary that a person reads at the end of a run."""
     facts = description(options)
-    postgres, redis, datastorage = facts["postgres"], facts["redis"], facts["datastorage"]
+    postgres, datastorage = facts["postgres"], facts["datastorage"]
     locked = ", with a password" if options["redis_password"] else ""
     rows = [
-        ("PostgreSQL", "%(address)s:%(port)d" % postgres, "%(database)s as %(user)s" % postgres),
-        ("Redis", "%(address)s:%(port)d" % redis, "DLQ streams audit:dlq:*" + locked),
+        ("PostgreSQL", _place(options, "postgres"), "%(database)s as %(user)s" % postgres),
+        ("Redis", _place(options, "redis"), "DLQ streams audit:dlq:*" + locked),
         (
             "DataStorage",
             datastorage["url"],
@@ -215,7 +222,12 @@ PHASE = Phase(
         "host": _STR,
         "state_dir": {"type": "path", "required": True},
         "podman": _STR,
-        "address": {"type": "str", "default": "127.0.0.1"},
+        "hosts": {
+            "type": "dict",
+            "default": {},
+            "options": {component: {"type": "str", "default": "127.0.0.1"} for component in COMPONENTS},
+            "apply_defaults": True,
+        },
         "ports": {
             "type": "dict",
             "required": True,

@@ -507,7 +507,7 @@ def _look_back(
     """Ask podman and the kernel for what they wrote down, if there is something to explain or to rule out."""
     present = {life.name: life for life in lives.values()}
     changed = [claim for claim in claimed if not claim.holds(present.get(claim.life.name))]
-    if not changed and (options["record"] or record is None):
+    if not claimed or (not changed and (options["record"] or record is None)):
         return Past()
     names = sorted({claim.life.name for claim in claimed})
     events = _events(podman, names, min(claim.life.begin for claim in claimed))
@@ -584,10 +584,14 @@ def run(options: Options, context: Context) -> Result:
     """Compare the stack's containers with those that were proven; record them when this run has proven them."""
     begin = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     podman = Podman(options["podman"])
-    names = {component: options["containers"][component] for component in COMPONENTS}
+    # What is outside has no container here.
+    names = {component: name for component, name in options["containers"].items() if name}
     path = os.path.join(state_home(options["state_dir"]), options["name"], IDENTITY_FILE)
     record = read_record(path)
-    found = {each["Name"]: each for each in podman.inspect(*names.values(), kind="container")}
+    if record:
+        record = replace(record, lives={each: life for each, life in record.lives.items() if each in names})
+    seen = podman.inspect(*names.values(), kind="container") if names else []
+    found = {each["Name"]: each for each in seen}
     containers = {component: found[name] for component, name in names.items() if name in found}
     uses, lives = _look(containers, options["remote"])
     claimed = claims(record, _proven(options), lives, options["record"])
@@ -625,7 +629,7 @@ PHASE = Phase(
         "containers": {
             "type": "dict",
             "required": True,
-            "options": {component: {"type": "str", "required": True} for component in COMPONENTS},
+            "options": {component: {"type": "str", "default": ""} for component in COMPONENTS},
         },
         "proven": {
             "type": "dict",

@@ -23,6 +23,7 @@ from ansible_collections.kubernaut.integration.plugins.module_utils._plan import
     COLLECTION,
     COMPONENTS,
     CREDENTIALS,
+    DEPENDENTS,
     LABEL,
     stop_order,
 )
@@ -236,6 +237,8 @@ def _present(options: Options, context: Context, podman: Podman, directory: str)
     if options["fresh"] and any(found.values()):
         done += remove_all(podman, options["name"], options["stop_timeout"], context)
         found = _nothing(options["containers"])
+    if options["outside"] and options["inspect"]:
+        done += _make_way(podman, options, context, found)
     kept = found["volume"] is not None
     done += _credentials.settle(directory, options["credentials"], kept, options["fresh"], context.check)
     if found["network"] is None:
@@ -244,6 +247,22 @@ def _present(options: Options, context: Context, podman: Podman, directory: str)
             _create_network(podman, options["name"], options["network"])
     run_label = "%s pid %d" % (time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), options["owner"]["pid"])
     return {"changed": bool(done), "actions": done, "found": found, "run": run_label}
+
+
+def _make_way(podman: Podman, options: Options, context: Context, found: Dict[str, Any]) -> List[str]:
+    """Remove containers whose place something outside has taken, and first what depends on them.
+
+    :param found: what there is; what was removed is taken out of it.
+    """
+    owned = _list(podman, options["name"], "ps", "--all")
+    component = {container["Id"]: container["Labels"].get(LABEL + "component", "") for container in owned}
+    replaced = [each for each in component.values() if each in options["outside"]]
+    gone = {*replaced, *(dependent for each in replaced for dependent in DEPENDENTS[each])}
+    done = remove_containers(
+        podman, [each for each in owned if component[each["Id"]] in gone], options["stop_timeout"], context
+    )
+    found.update(dict.fromkeys(gone & set(found)))
+    return done
 
 
 def _absent(options: Options, context: Context, podman: Podman, directory: str) -> Result:
@@ -269,7 +288,9 @@ def _absent(options: Options, context: Context, podman: Podman, directory: str) 
             gone = "%s.%d.gone" % (path, os.getpid())
             os.rename(path, gone)
             shutil.rmtree(gone)
-    lines = ["", *("  " + line for line in done or ["nothing is left of %s" % options["name"]]), ""]
+    done_lines = done or ["nothing is left of %s" % options["name"]]
+    left = ["left alone, as it is not of this stack: %s" % each for each in options["outside"].values()]
+    lines = ["", *("  " + line for line in [*done_lines, *left]), ""]
     return {"changed": bool(done), "actions": done, "lines": lines}
 
 
@@ -337,6 +358,7 @@ PHASE = Phase(
         "fresh": {"type": "bool", "default": False},
         "credentials": {"type": "str", "choices": list(CREDENTIALS)},
         "lock_timeout": {"type": "float", "default": 0.0},
+        "outside": {"type": "dict", "default": {}},
         "owner": _lock.OWNER_SPEC,
         "dead_owner": _lock.OWNER_SPEC,
     },

@@ -60,6 +60,10 @@ options:
     description: Whether to provide anything; V(false) only returns the token, as far as there is one.
     type: bool
     default: true
+  outside:
+    description: DataStorage is not the stack's own, so that only the token is kept.
+    type: bool
+    default: false
 extends_documentation_fragment:
   - kubernaut.integration.attributes
 attributes:

@@ -30,9 +30,30 @@ options:
     type: str
     required: true
   containers:
-    description: Component (V(postgres), V(redis), V(datastorage)) -> name of its container.
+    description: Component (V(postgres), V(redis), V(datastorage)) -> name of its container, of the stack's own ones.
     type: dict
     required: true
+  outside:
+    description: Component that is not the stack's own -> what and where it is, in words. It is asked, too.
+    type: dict
+    default: {}
+  hosts:
+    description: Hosts at which the components are reached.
+    type: dict
+    default: {}
+    suboptions:
+      postgres:
+        description: Host of PostgreSQL.
+        type: str
+        default: 127.0.0.1
+      redis:
+        description: Host of Redis.
+        type: str
+        default: 127.0.0.1
+      datastorage:
+        description: Host of DataStorage.
+        type: str
+        default: 127.0.0.1
   ports:
     description: Where the components should listen. A container's own published port counts more.
     type: dict

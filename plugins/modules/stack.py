@@ -33,9 +33,16 @@ options:
     type: str
     required: true
   containers:
-    description: Component (V(postgres), V(redis), V(datastorage)) -> name of its container.
+    description: Component (V(postgres), V(redis), V(datastorage)) -> name of its container, of the stack's own ones.
     type: dict
     required: true
+  outside:
+    description:
+      - Component that is not the stack's own -> what and where it is, in words.
+      - With O(state=present), a container that the stack had in its place is removed. With O(state=absent) it is said
+        that nothing outside was touched.
+    type: dict
+    default: {}
   network:
     description: Name of the network.
     type: str

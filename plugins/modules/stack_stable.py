@@ -32,17 +32,17 @@ options:
     required: true
     suboptions:
       postgres:
-        description: Container of PostgreSQL.
+        description: Container of PostgreSQL; empty when it is not the stack's own.
         type: str
-        required: true
+        default: ""
       redis:
-        description: Container of Redis.
+        description: Container of Redis; empty when it is not the stack's own.
         type: str
-        required: true
+        default: ""
       datastorage:
-        description: Container of DataStorage.
+        description: Container of DataStorage; empty when it is not the stack's own.
         type: str
-        required: true
+        default: ""
   proven:
     description:
       - What the gates of this run saw of each container (RV(kubernaut.integration.redis_ready#module:identity)).

@@ -27,7 +27,7 @@ def _home(tmp_path: Path) -> Path:
 
 def run(home: Path, check: bool = False, **given: Any) -> dict[str, Any]:
     options = {"name": "wf", "state_dir": str(home), "owner": None, "kubeconfig": "", "stub_url": "", "on_host": False}
-    options |= {"token": "", "token_file": "", "create": True}
+    options |= {"token": "", "token_file": "", "create": True, "outside": False}
     return _access.run({**options, **given}, Context(check=check))
 
 
@@ -87,6 +87,13 @@ def test_token_of_a_stack_is_found_again_without_making_anything(home: Path) -> 
     assert run(home, create=False) == {"changed": False, "token": "", "token_file": ""}
     made = run(home, stub_url=STUB)
     assert run(home, create=False)["token"] == made["token"]
+
+
+def test_token_of_a_service_outside_is_kept_and_nothing_else(home: Path) -> None:
+    made = run(home, create=False, outside=True, token="abc")
+    assert (made["changed"], made["token"], made["token_file"]) == (True, "abc", str(home / "wf" / _access.TOKEN))
+    assert [path.name for path in (home / "wf").iterdir()] == [_access.TOKEN]
+    assert not run(home, create=False, outside=True, token="abc")["changed"]
 
 
 def test_kubeconfig_and_token_of_the_user(home: Path) -> None:

@@ -82,6 +82,35 @@ def test_a_cause_that_the_task_named_is_passed_on(options: dict[str, Any]) -> No
     assert verdict.cause == "out-of-memory"
 
 
+def test_a_remedy_that_does_not_reach_outside_is_said_to_be_none(options: dict[str, Any]) -> None:
+    advice = ["Migration 1_a.sql was changed: reset the database (stack_fresh: true). [migration-changed]"]
+    away = {**options, "outside": {"postgres": "postgres_external db:5432"}}
+    assert _diagnose.caveat(options, advice) == []
+    assert _diagnose.caveat(away, ["it is silent. [silent]"]) == []
+    assert _diagnose.caveat(away, advice) == [
+        "stack_fresh leaves postgres_external db:5432 as it is: reset that database where it comes from."
+    ]
+
+
+def test_what_is_outside_is_asked_and_named(options: dict[str, Any]) -> None:
+    within = {component: name for component, name in NAMES.items() if component != "redis"}
+    away = {**options, "containers": within, "outside": {"redis": "redis_external r:1"}, "failure": ""}
+    found = [container(component) for component in within]
+    well = judge(away, found, answers=dict.fromkeys(NAMES, READY))
+    assert well.healthy
+    silent = Observation(False, "silent", "no answer within 2 s")
+    ill = judge(away, found, answers={**dict.fromkeys(within, READY), "redis": silent})
+    assert not ill.healthy
+    assert ill.cause == "outside-away"
+    look = Look(away, "/nonexistent", Budget(1.0))
+    stands = [
+        _diagnose.stand("redis", look, Harvest(**given))
+        for given in ({}, {"answers": {"redis": silent}})  # type: ignore[arg-type]
+    ]
+    assert stands[0] == "is outside, and more is not known: it was not asked"
+    assert stands[1] == "is outside, and is not ready: no answer within 2 s"
+
+
 @pytest.mark.parametrize("tail", ["", " [silent]", " [silent] [silent]"])
 def test_the_id_stands_at_the_end_once(options: dict[str, Any], tail: str) -> None:
     verdict = judge({**options, "failure": "it is silent." + tail, "cause": "silent"})

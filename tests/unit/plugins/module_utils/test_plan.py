@@ -228,3 +228,52 @@ def test_team_with_three_ports_has_the_others_beside_them() -> None:
     rows["widgets"] |= {"health": 1, "metrics": 2}
     found = plan({"stack_team": "widgets", "stack_teams": rows, "stack_contract": "v1"})
     assert (found["health_port"], found["metrics_port"]) == (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("component", "address", "host", "port"),
+    [
+        ("postgres", "db.example.org:5432", "db.example.org", 5432),
+        ("redis", "192.0.2.7:6379", "192.0.2.7", 6379),
+        ("redis", "[2001:db8::1]:6379", "2001:db8::1", 6379),
+        ("datastorage", "http://ds:8080/", "ds", 8080),
+    ],
+)
+def test_what_is_outside_has_no_container(component: str, address: str, host: str, port: int) -> None:
+    variable = component + "_external"
+    result = plan({variable: address})
+    assert component not in result["containers"]
+    assert len(result["containers"]) == 2
+    assert (result["hosts"][component], result["ports"][component]) == (host, port)
+    assert result["outside"] == {component: f"{variable} {host}:{port}"}
+    assert result["unreachable"] == []
+    assert set(plan({})["hosts"].values()) == {"127.0.0.1"}
+    assert plan({})["outside"] == {}
+
+
+@pytest.mark.parametrize(
+    "address", ["db", "db:", ":5432", "db:0", "db:65536", "db:5432/", "redis://db:1", "https://ds:1", "a b:1", "-a:1"]
+)
+@pytest.mark.parametrize("variable", sorted(_plan.OUTSIDE.values()))
+def test_what_is_no_address_is_named(variable: str, address: str) -> None:
+    with pytest.raises(PlanError, match=rf"\A{variable}: .* is not an address; write host:port"):
+        plan({variable: address})
+
+
+def test_loopback_of_a_container_is_its_own() -> None:
+    here = {"postgres_external": "localhost:1", "redis_external": "127.0.0.1:2"}
+    assert plan(here)["unreachable"] == ["postgres", "redis"]
+    # No container of the stack has to reach them.
+    assert plan({**here, "datastorage_external": "127.0.0.1:3"})["unreachable"] == []
+
+
+def test_what_is_outside_has_its_password_already() -> None:
+    own = plan({"stack_credentials": "generated", "redis_external": "r:1"}, {"postgres_password": "p"})
+    assert (own["password"], own["redis_password"]) == ("p", "")
+    own = plan({"stack_credentials": "generated", "postgres_external": "p:1"}, {"redis_password": "r"})
+    assert (own["password"], own["redis_password"]) == ("test_password", "r")
+
+
+def test_service_outside_says_at_its_api_how_it_is() -> None:
+    result = plan({"stack_contract": "v1", "datastorage_external": "ds:8080"})
+    assert (result["health_port"], result["metrics_port"]) == (8080, 8080)

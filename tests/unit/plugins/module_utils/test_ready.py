@@ -459,6 +459,14 @@ def test_first_line_of_a_failure_is_cause_and_next_action(state: str, said: str,
     assert failure.value.result["observations"][0]["detail"] == said
 
 
+@pytest.mark.parametrize("state", ["refused", "silent", "unreachable"])
+def test_what_has_no_container_is_somewhere_else(state: str) -> None:
+    said = r"is not reached at port 15443: why; start it, or correct its address \(postgres_external\)"
+    with pytest.raises(PhaseError, match=said) as it:
+        _ready.conclude("PostgreSQL", verdict(Observation(False, state, "why")), None, {**GATE, "container": ""})
+    assert it.value.cause == "outside-away"
+
+
 def test_what_is_busy_need_not_say_so_every_time() -> None:
     """Redis loads a data set, answers LOADING now and then, and was called silent."""
     seen = [Seen("loading", "Redis is loading its data set", 0.1, 3), Seen("silent", "no answer within 2 s", 0.4, 2)]

@@ -31,7 +31,7 @@ def _options(tmp_path: Path) -> dict[str, Any]:
         "host": "localhost",
         "state_dir": str(tmp_path),
         "podman": "podman",
-        "address": "127.0.0.1",
+        "hosts": dict.fromkeys(("postgres", "redis", "datastorage"), "127.0.0.1"),
         "ports": PLAN["ports"],
         "containers": PLAN["containers"],
         "network": PLAN["network"],
@@ -152,6 +152,20 @@ def test_check_mode_tells_the_truth_and_writes_nothing(options: dict[str, Any], 
     (tmp_path / name).write_bytes(b"\xff")
     assert _report.run(options, Context(check=True))["changed"] is True
     assert (tmp_path / name).read_bytes() == b"\xff"
+
+
+def test_what_is_outside_is_said_where_it_is(options: dict[str, Any]) -> None:
+    hosts = {"postgres": "db", "redis": "2001:db8::1", "datastorage": "ds"}
+    away = {**options, "hosts": hosts, "containers": {}, "images": {}, "reference_service": False}
+    variables = _report.environment(away)
+    assert variables["POSTGRES_HOST"] == "db"
+    assert variables["REDIS_HOST"] == "2001:db8::1"
+    assert variables["REDIS_ADDR"] == "[2001:db8::1]:%d" % options["ports"]["redis"]
+    url = "http://ds:%d" % options["ports"]["datastorage"]
+    assert variables["DATASTORAGE_URL"] == url
+    facts = _report.description(away)
+    assert (facts["redis"]["container"], facts["datastorage"]["health"]) == ("", url + "/health")
+    assert _report.service_line(away) == "DataStorage is %s (datastorage_external)." % url
 
 
 def test_json_holds_what_stays_the_same(options: dict[str, Any], tmp_path: Path) -> None:

@@ -196,6 +196,7 @@ def _options(tmp_path: Path) -> dict[str, Any]:
         "fresh": False,
         "credentials": "upstream",
         "lock_timeout": 0.0,
+        "outside": {},
         "stop_timeout": 60,
         "owner": asdict(ME),
         "dead_owner": None,
@@ -388,6 +389,22 @@ def test_absent_in_check_mode_leaves_everything(whole: FakePodman, options: dict
     assert whole.changes == []
     assert result["actions"][-1] == "would remove %s" % (tmp_path / "state" / NAME)
     assert (tmp_path / "state" / NAME / "config").is_dir()
+
+
+def test_what_is_outside_takes_the_place_of_a_container(whole: FakePodman, options: dict[str, Any]) -> None:
+    within = {component: name for component, name in options["containers"].items() if component != "redis"}
+    result = _stack.run({**options, "containers": within, "outside": {"redis": "redis_external r:1"}}, Context())
+    # DataStorage first, as it depends on it; PostgreSQL stays.
+    assert removed(whole.changes) == [options["containers"][component] for component in ("datastorage", "redis")]
+    assert result["found"]["datastorage"] is None
+    assert result["found"]["postgres"] is not None
+    result = _stack.run({**options, "containers": within, "outside": {"redis": "redis_external r:1"}}, Context())
+    assert result["changed"] is False
+
+
+def test_teardown_says_what_it_leaves_alone(podman: FakePodman, options: dict[str, Any]) -> None:
+    result = _stack.run({**options, "state": "absent", "outside": {"redis": "redis_external r:1"}}, Context())
+    assert "  left alone, as it is not of this stack: redis_external r:1" in result["lines"]
 
 
 def test_released_gives_the_lock_back_and_is_no_change(
