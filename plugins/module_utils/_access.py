@@ -198,11 +198,9 @@ def run(options: Options, context: Context) -> Result:
     state = os.path.join(state_home(options["state_dir"]), options["name"])
     kept = os.path.join(state, TOKEN)
     token = find_token(options, kept)
-    if options["outside"] and token and not options["create"] and os.path.isdir(state):
-        changed_kept = write_private(kept, token + "\n", check=context.check)
-        return {"changed": changed_kept, "token": token, "token_file": kept}
     if not options["create"]:
-        return {"changed": False, "token": token or "", "token_file": kept if token else ""}
+        changed_kept = bool(options["outside"] and token and _keep(kept, token, context.check))
+        return {"changed": changed_kept, "token": token or "", "token_file": kept if token else ""}
     kubeconfig = _kubeconfig(options)
     if not token and not options["stub_url"]:
         raise PhaseError(
@@ -222,7 +220,7 @@ def run(options: Options, context: Context) -> Result:
         changed += _install(
             os.path.join(state, "config", "auth"), {TOKENS: stub_tokens(options["name"], token)}, owner, context.check
         )
-    changed += [kept] if (os.path.isdir(state) and write_private(kept, token + "\n", check=context.check)) else []
+    changed += [kept] if _keep(kept, token, context.check) else []
     content_hash, key_changed = _files.content_hash(directory, files, context.check)
     return {
         "changed": bool(changed + key_changed),
@@ -231,6 +229,11 @@ def run(options: Options, context: Context) -> Result:
         "token_file": kept,
         "content_hash": content_hash,
     }
+
+
+def _keep(path: str, token: str, check: bool) -> bool:
+    """Keep the token in the stack's directory, where there is one by now; return whether that is news."""
+    return os.path.isdir(os.path.dirname(path)) and write_private(path, token + "\n", check=check)
 
 
 def _install(directory: str, files: Mapping[str, str], owner: Optional[int], check: bool) -> List[str]:

@@ -12,8 +12,8 @@ import tarfile
 import time
 from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 
-from ansible_collections.kubernaut.integration.plugins.module_utils import _causes
 from ansible_collections.kubernaut.integration.plugins.module_utils._causes import (
+    OUTSIDE,
     SYMPTOMS,
     UNKNOWN,
     Evidence,
@@ -37,7 +37,7 @@ from ansible_collections.kubernaut.integration.plugins.module_utils._phase impor
     PhaseError,
     Result,
 )
-from ansible_collections.kubernaut.integration.plugins.module_utils._plan import COMPONENTS
+from ansible_collections.kubernaut.integration.plugins.module_utils._plan import COMPONENTS, HOSTS_SPEC
 from ansible_collections.kubernaut.integration.plugins.module_utils._report import durations
 from ansible_collections.kubernaut.integration.plugins.module_utils._state import (
     make_private,
@@ -189,7 +189,7 @@ class Verdict:
                     subject=SUBJECTS[component],
                     state=answers[component].state,
                     said=answers[component].detail,
-                    marks=frozenset([_causes.OUTSIDE] if component in self._options["outside"] else []),
+                    marks=frozenset([OUTSIDE] if component in self._options["outside"] else []),
                     values=self._look.values(component),
                 )
             )
@@ -366,12 +366,7 @@ PHASE = Phase(
         "name": {"type": "str", "required": True},
         "containers": {"type": "dict", "required": True},
         "outside": {"type": "dict", "default": {}},
-        "hosts": {
-            "type": "dict",
-            "default": {},
-            "options": {component: {"type": "str", "default": "127.0.0.1"} for component in COMPONENTS},
-            "apply_defaults": True,
-        },
+        **HOSTS_SPEC,
         "ports": {"type": "dict", "default": {}, "options": _NUMBERS},
         "database": {"type": "str", "default": "action_history"},
         "user": {"type": "str", "default": "slm_user"},

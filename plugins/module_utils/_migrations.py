@@ -143,8 +143,8 @@ class Session:
     :param fresh: SQL after which the session is as a new one.
     :param goose_table: goose's own table is to know what is applied here.
     :param adopted: goose, and not this collection, has applied some of what is there.
-    :param spans: the statements of the migration in progress, where a parser has found them.
-    :param ended: how many of them are through; negative while what was sent before them is not.
+    :param ended: how many statements of the migration in progress are through; negative while what was sent before
+        them is not.
     :param before: how many characters were sent in one message before the migration's own.
     :param line: where the statement in progress begins; None when all of the file is.
     :param notes: what the server said of its own accord about the migration in progress.
@@ -156,7 +156,6 @@ class Session:
     fresh: str
     goose_table: bool
     adopted: bool = False
-    spans: Sequence[Tuple[int, int]] = ()
     ended: int = 0
     before: int = 0
     line: Optional[int] = None
@@ -363,7 +362,7 @@ class Session:
         import psycopg
 
         begun = time.monotonic()
-        self.spans, self.ended, self.before, self.line = migration.statements or (), 0, 0, None
+        self.ended, self.before, self.line = 0, 0, None
         self.notes, self.unsaid = [], 0
         stage = BEFORE
         try:
@@ -530,13 +529,14 @@ class Session:
         :param said: the server's position: it counts characters, from 1, of what was sent in one message.
         :param unread: the server has not even begun to run what was sent.
         """
+        spans = migration.statements or ()
         offset = int(said) - 1 - self.before if said else None
         if unread and migration.transactional and offset is not None:
-            holding = [span for span in self.spans if span[0] <= offset < span[1]]
+            holding = [span for span in spans if span[0] <= offset < span[1]]
             return (holding[0] if holding else None), (offset if offset <= len(migration.sql) else None)
-        if self.ended < 0 or (migration.statements and self.ended >= len(migration.statements)):
+        if self.ended < 0 or (spans and self.ended >= len(spans)):
             return None, None  # it is not the file's own statement
-        span = self.spans[self.ended] if self.spans else None
+        span = spans[self.ended] if spans else None
         if span and not migration.transactional:
             return span, span[0] + (offset or 0)
         return span, (span[0] if span else None) if offset is None else offset

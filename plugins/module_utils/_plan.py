@@ -83,6 +83,17 @@ DEFAULTS: Mapping[str, Any] = {
 }
 #: Component -> the variable that names one outside the stack. The roles of the components have their defaults.
 OUTSIDE: Mapping[str, str] = {component: component + "_external" for component in COMPONENTS}
+#: Where the stack's own components are published.
+HERE = "127.0.0.1"
+#: Option of every phase that tells or asks about all components; documented in the doc fragment ``hosts``.
+HOSTS_SPEC: Mapping[str, Any] = {
+    "hosts": {
+        "type": "dict",
+        "default": {},
+        "options": {component: {"type": "str", "default": HERE} for component in COMPONENTS},
+        "apply_defaults": True,
+    }
+}
 #: Where passwords come from that are not given: what the team's suite has written in, or made for the stack.
 CREDENTIALS = ("upstream", "generated")
 
@@ -228,7 +239,8 @@ def plan(
     prefix = team + "_" + run_id if run_id else team
     name = team + "-" + run_id if run_id else team
     away = outside(given)
-    ports = {component: away[component][1] if component in away else row[component] for component in COMPONENTS}
+    places = {component: away.get(component, (HERE, row[component])) for component in COMPONENTS}
+    api, own_api = places["datastorage"][1], "datastorage" not in away
     generating = given["stack_credentials"] == "generated"
     return {
         "name": name,
@@ -238,17 +250,11 @@ def plan(
         "contract_name": contract,
         "contract_differences": differences,
         "contract_source": source,
-        "hosts": {component: away[component][0] if component in away else "127.0.0.1" for component in COMPONENTS},
-        "ports": ports,
+        "hosts": {component: host for component, (host, _port) in places.items()},
+        "ports": {component: port for component, (_host, port) in places.items()},
         # One outside says at its API how it is, unless told otherwise.
-        **(
-            {"health_port": ports["datastorage"], "metrics_port": ports["datastorage"]}
-            if "datastorage" in away
-            else {
-                "health_port": row.get("health", row["datastorage"] + HEALTH_OFFSET),
-                "metrics_port": row.get("metrics", row["datastorage"] + METRICS_OFFSET),
-            }
-        ),
+        "health_port": row.get("health", api + HEALTH_OFFSET) if own_api else api,
+        "metrics_port": row.get("metrics", api + METRICS_OFFSET) if own_api else api,
         "outside": {component: "%s %s:%d" % (OUTSIDE[component], *away[component]) for component in away},
         "unreachable": [
             component

@@ -10,7 +10,7 @@ import shlex
 from typing import Any, Dict, List, Mapping, Sequence, Tuple
 
 from ansible_collections.kubernaut.integration.plugins.module_utils._phase import Context, Options, Phase, Result
-from ansible_collections.kubernaut.integration.plugins.module_utils._plan import COMPONENTS
+from ansible_collections.kubernaut.integration.plugins.module_utils._plan import COMPONENTS, HOSTS_SPEC
 from ansible_collections.kubernaut.integration.plugins.module_utils._state import write_private
 
 #: Files that other tools read, and what they hold is the owner's only.
@@ -222,12 +222,7 @@ PHASE = Phase(
         "host": _STR,
         "state_dir": {"type": "path", "required": True},
         "podman": _STR,
-        "hosts": {
-            "type": "dict",
-            "default": {},
-            "options": {component: {"type": "str", "default": "127.0.0.1"} for component in COMPONENTS},
-            "apply_defaults": True,
-        },
+        **HOSTS_SPEC,
         "ports": {
             "type": "dict",
             "required": True,

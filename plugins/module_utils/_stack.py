@@ -9,7 +9,7 @@ import os
 import re
 import shutil
 import time
-from typing import Any, Dict, List, Mapping, Sequence
+from typing import Any, Container, Dict, List, Mapping, Sequence
 
 from ansible_collections.kubernaut.integration.plugins.module_utils import _credentials, _lock
 from ansible_collections.kubernaut.integration.plugins.module_utils._phase import (
@@ -122,6 +122,12 @@ def _list(podman: Podman, stack: str, *command: str) -> List[Dict[str, Any]]:
         if labels.get(LABEL + "collection") == COLLECTION and labels.get(LABEL + "stack") == stack:
             owned.append(thing)
     return owned
+
+
+def _of(podman: Podman, stack: str, components: Container[str]) -> List[Dict[str, Any]]:
+    """List the stack's containers of some components."""
+    listed = _list(podman, stack, "ps", "--all")
+    return [container for container in listed if (container["Labels"] or {}).get(LABEL + "component") in components]
 
 
 def _owned(podman: Podman, stack: str) -> Dict[str, List[Dict[str, Any]]]:
@@ -254,15 +260,12 @@ def _make_way(podman: Podman, options: Options, context: Context, found: Dict[st
 
     :param found: what there is; what was removed is taken out of it.
     """
-    owned = _list(podman, options["name"], "ps", "--all")
-    component = {container["Id"]: container["Labels"].get(LABEL + "component", "") for container in owned}
-    replaced = [each for each in component.values() if each in options["outside"]]
-    gone = {*replaced, *(dependent for each in replaced for dependent in DEPENDENTS[each])}
-    done = remove_containers(
-        podman, [each for each in owned if component[each["Id"]] in gone], options["stop_timeout"], context
-    )
+    there = {each["Labels"][LABEL + "component"] for each in _of(podman, options["name"], options["outside"])}
+    if not there:
+        return []
+    gone = there.union(*(DEPENDENTS[component] for component in there))
     found.update(dict.fromkeys(gone & set(found)))
-    return done
+    return remove_containers(podman, _of(podman, options["name"], gone), options["stop_timeout"], context)
 
 
 def _absent(options: Options, context: Context, podman: Podman, directory: str) -> Result:
@@ -329,11 +332,7 @@ def run(options: Options, context: Context) -> Result:
 def run_absent(options: Options, context: Context) -> Result:
     """Remove some of the stack's containers, in stop order; phase ``container_absent``."""
     podman = Podman(options["podman"])
-    owned = [
-        container
-        for container in _list(podman, options["stack"], "ps", "--all")
-        if (container["Labels"] or {}).get(LABEL + "component") in options["components"]
-    ]
+    owned = _of(podman, options["stack"], options["components"])
     done = remove_containers(podman, owned, options["stop_timeout"], context)
     return {"changed": bool(done), "actions": done}
 

@@ -37,23 +37,6 @@ options:
     description: Component that is not the stack's own -> what and where it is, in words. It is asked, too.
     type: dict
     default: {}
-  hosts:
-    description: Hosts at which the components are reached.
-    type: dict
-    default: {}
-    suboptions:
-      postgres:
-        description: Host of PostgreSQL.
-        type: str
-        default: 127.0.0.1
-      redis:
-        description: Host of Redis.
-        type: str
-        default: 127.0.0.1
-      datastorage:
-        description: Host of DataStorage.
-        type: str
-        default: 127.0.0.1
   ports:
     description: Where the components should listen. A container's own published port counts more.
     type: dict
@@ -151,6 +134,7 @@ options:
     default: ''
 extends_documentation_fragment:
   - kubernaut.integration.attributes
+  - kubernaut.integration.hosts
 requirements:
   - psycopg >= 3.1 on the host that executes the module, for what PostgreSQL knows
   - redis >= 4.3 (redis-py) on the host that executes the module, for what Redis knows

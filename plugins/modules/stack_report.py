@@ -40,23 +40,6 @@ options:
     description: How podman is called for this stack, for C(stack.json).
     type: str
     required: true
-  hosts:
-    description: Hosts at which the components are reached.
-    type: dict
-    default: {}
-    suboptions:
-      postgres:
-        description: Host of PostgreSQL.
-        type: str
-        default: 127.0.0.1
-      redis:
-        description: Host of Redis.
-        type: str
-        default: 127.0.0.1
-      datastorage:
-        description: Host of DataStorage.
-        type: str
-        default: 127.0.0.1
   ports:
     description: Published TCP ports.
     type: dict
@@ -192,6 +175,7 @@ options:
     default: ''
 extends_documentation_fragment:
   - kubernaut.integration.attributes
+  - kubernaut.integration.hosts
 attributes:
   check_mode:
     support: full
