@@ -316,7 +316,7 @@ def test_the_search_finds_what_a_forgotten_mask_shows(
         check=False,
     )
     output, evidence = done.stdout + done.stderr, state / "report"
-    assert "[not-listening]" in output, output
+    assert "[outside-away]" in output, output
     assert list(evidence.rglob("configuration.txt")), output
     search = Search(secret=secret, **own)
     hits = {"output": search.hits("output", output), "evidence": search.files(evidence)}
