@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from ansible_collections.kubernaut.integration.plugins.module_utils._contracts import AUTO
+from ansible_collections.kubernaut.integration.plugins.module_utils._contracts import AUTO, of_migrations
 from ansible_collections.kubernaut.integration.plugins.module_utils._phase import PhaseError
 from ansible_collections.kubernaut.integration.plugins.module_utils._plan import PlanError, choose
 from ansible_collections.kubernaut.integration.plugins.module_utils._preflight import PHASE, check_migrations
@@ -32,7 +32,10 @@ class ActionModule(PhaseAction):
         if not path and contract != AUTO:
             return variables
         try:
-            chosen = choose(contract, path, told(variables))
+            here = told(variables)
+            if not path and of_migrations(here.migrations) is None and variables.get("datastorage_external"):
+                return variables  # the phase asks the service, which the controller may not reach
+            chosen = choose(contract, path, here)
         except PlanError as error:
             raise PhaseError(str(error)) from None
         return {**variables, "stack_contract": chosen.name, "stack_contract_file": ""}

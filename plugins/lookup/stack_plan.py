@@ -12,7 +12,8 @@ short_description: What the stack is called and where it listens
 description:
   - Turns the C(stack_*) variables of the play into names, ports, credentials and the facts of the contract.
   - Nothing is read from the target. On the controller, C(stack_contract_file) is read where it is set, and the names of
-    the files in C(migrations_dir) where C(stack_contract) is V(auto).
+    the files in C(migrations_dir) where C(stack_contract) is V(auto). Where these do not tell, the answer does that
+    C(datastorage_external) gave to the role's check.
 options: {}
 notes:
   - Reads the variables C(stack_team), C(stack_contract), C(stack_contract_file), C(stack_run_id),
@@ -127,13 +128,19 @@ class LookupModule(LookupBase):
         own = (variables or {}).get("__stack_credentials")  # what the task of the role stack has registered
         generated = self._templar.template(own).get("credentials") if own else None
         try:
-            return [plan(given, generated, told({**self._where(variables or {}, given), **given}))]
+            here = told({**self._where(variables or {}, given), **given})
+            return [plan(given, generated, here._replace(running=self._asked(variables or {})))]
         except PlanError as error:
             raise AnsibleError(str(error)) from None
 
     def _templated(self, variables: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
         """Return some of the play's variables, as far as they are set."""
         return {name: self._templar.template(variables[name]) for name in names if name in variables}
+
+    def _asked(self, variables: dict[str, Any]) -> tuple[str, str]:
+        """Return what the role's check was answered by a service that runs already."""
+        contract = self._templated(variables, ["__stack_checked"]).get("__stack_checked", {}).get("contract", {})
+        return contract.get("name", ""), contract.get("source", "")
 
     def _where(self, variables: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
         """Return where the migrations lie, but only when they are to tell the contract."""

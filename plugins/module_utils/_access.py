@@ -13,7 +13,7 @@ import os
 import re
 import secrets
 import subprocess
-from typing import Any, Dict, List, Mapping, Optional
+from typing import Any, Dict, List, Mapping, Optional, Sequence
 from urllib.parse import urlsplit
 
 from ansible_collections.kubernaut.integration.plugins.module_utils import _files
@@ -32,6 +32,8 @@ from ansible_collections.kubernaut.integration.plugins.module_utils._state impor
 )
 
 CERTIFICATE, KEY, KUBECONFIG, TOKENS, TOKEN = "tls.crt", "tls.key", "kubeconfig", "tokens.json", "datastorage.token"
+#: What clients of the API trust.
+AUTHORITY = "datastorage.crt"
 #: Days for which a certificate is made, and seconds that must be left of it.
 DAYS, LEAST = 3650, 7 * 24 * 3600
 #: Seconds for one call of openssl; a key of 2048 bits takes about 0.1 s.
@@ -60,15 +62,18 @@ def _openssl(arguments: List[str], given: str = "") -> subprocess.CompletedProce
         ) from None
 
 
-def make_signer(name: str) -> Dict[str, str]:
+def make_pair(subject: str, names: Sequence[str] = ()) -> Dict[str, str]:
     """Return a new key and a certificate that it has signed itself, by file name.
 
     With openssl, which every Debian with CA certificates has; community.crypto needs a Python library on the target.
+
+    :param names: under which a server is reached, such as ``DNS:localhost`` or ``IP:127.0.0.1``.
     """
     answer = _openssl(
         [
             *("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-sha256", "-days", str(DAYS)),
-            *("-subj", "/CN=datastorage-signing-" + name, "-keyout", "-", "-out", "-"),
+            *("-subj", "/CN=" + subject, "-keyout", "-", "-out", "-"),
+            *(("-addext", "subjectAltName=" + ",".join(names)) if names else ()),
         ]
     )
     blocks = {found[1]: found[0] for found in _PEM.finditer(answer.stdout)}
@@ -77,7 +82,7 @@ def make_signer(name: str) -> Dict[str, str]:
     return {CERTIFICATE: blocks["CERTIFICATE"], KEY: blocks["PRIVATE KEY"]}
 
 
-def signer(directory: str, name: str, check: bool) -> Dict[str, str]:
+def pair(directory: str, check: bool, subject: str, names: Sequence[str] = ()) -> Dict[str, str]:
     """Return the certificate and key that are there, or new ones where they are missing, do not fit or expire soon.
 
     In check mode nothing is made: what is missing is an empty text.
@@ -88,7 +93,7 @@ def signer(directory: str, name: str, check: bool) -> Dict[str, str]:
         public = _openssl(["pkey", "-pubout"], found[KEY])
         if lasts.returncode == public.returncode == 0 and public.stdout and lasts.stdout.startswith(public.stdout):
             return found
-    return dict.fromkeys(found, "") if check else make_signer(name)
+    return dict.fromkeys(found, "") if check else make_pair(subject, names)
 
 
 def stub_kubeconfig(url: str) -> str:
@@ -198,9 +203,15 @@ def run(options: Options, context: Context) -> Result:
     state = os.path.join(state_home(options["state_dir"]), options["name"])
     kept = os.path.join(state, TOKEN)
     token = find_token(options, kept)
+    authority = options["ca_file"] if options["outside"] else os.path.join(state, AUTHORITY) if options["tls"] else ""
     if not options["create"]:
-        changed_kept = bool(options["outside"] and token and _keep(kept, token, context.check))
-        return {"changed": changed_kept, "token": token or "", "token_file": kept if token else ""}
+        changed_kept = bool(options["outside"] and token and _keep(kept, token + "\n", context.check))
+        return {
+            "changed": changed_kept,
+            "token": token or "",
+            "token_file": kept if token else "",
+            "ca_file": authority,
+        }
     kubeconfig = _kubeconfig(options)
     if not token and not options["stub_url"]:
         raise PhaseError(
@@ -210,30 +221,40 @@ def run(options: Options, context: Context) -> Result:
         )
     token = token or secrets.token_urlsafe(LENGTH)
     directory = os.path.join(state, "config", "access")
-    files = {**signer(directory, options["name"], context.check), KUBECONFIG: kubeconfig}
+    files = {
+        **pair(directory, context.check, "datastorage-signing-" + options["name"]),
+        KUBECONFIG: kubeconfig,
+    }
     owner = options["owner"] if _files.may_give_away() else None
     changed: List[str] = []
     if not context.check:
         make_private(os.path.join(state, "config"))
     changed += _install(directory, files, owner, context.check)
+    if options["tls"]:
+        api = os.path.join(state, "config", "api")
+        shown = pair(api, context.check, "datastorage-" + options["name"], options["names"])
+        changed += _install(api, shown, owner, context.check)
+        changed += [authority] if _keep(authority, shown[CERTIFICATE], context.check) else []
+        files = {**files, **{"api/" + name: text for name, text in shown.items()}}
     if options["stub_url"]:
         changed += _install(
             os.path.join(state, "config", "auth"), {TOKENS: stub_tokens(options["name"], token)}, owner, context.check
         )
-    changed += [kept] if _keep(kept, token, context.check) else []
+    changed += [kept] if _keep(kept, token + "\n", context.check) else []
     content_hash, key_changed = _files.content_hash(directory, files, context.check)
     return {
         "changed": bool(changed + key_changed),
         "changed_files": changed + key_changed,
         "token": token,
         "token_file": kept,
+        "ca_file": authority,
         "content_hash": content_hash,
     }
 
 
-def _keep(path: str, token: str, check: bool) -> bool:
-    """Keep the token in the stack's directory, where there is one by now; return whether that is news."""
-    return os.path.isdir(os.path.dirname(path)) and write_private(path, token + "\n", check=check)
+def _keep(path: str, text: str, check: bool) -> bool:
+    """Keep a file in the stack's directory, where there is one by now; return whether that is news."""
+    return os.path.isdir(os.path.dirname(path)) and write_private(path, text, check=check)
 
 
 def _install(directory: str, files: Mapping[str, str], owner: Optional[int], check: bool) -> List[str]:
@@ -255,6 +276,9 @@ PHASE = Phase(
         "on_host": {"type": "bool", "default": False},
         "token": {"type": "str", "default": "", "no_log": True},
         "token_file": {"type": "str", "default": "", "no_log": False},
+        "tls": {"type": "bool", "default": False},
+        "names": {"type": "list", "elements": "str", "default": []},
+        "ca_file": {"type": "str", "default": ""},
         "create": {"type": "bool", "default": True},
         "outside": {"type": "bool", "default": False},
     },

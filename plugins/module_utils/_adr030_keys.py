@@ -375,7 +375,7 @@ KEYS: Tuple[Key, ...] = (
         default="/etc/certs",
         absent="v0 signs nothing.",
     ),
-    Key(TEXT, _PATH, v1=At("server.tls.certDir"), absent="v0 has no TLS."),
+    Key(TEXT, _PATH, v1=At("server.tls.certDir"), option="tls_cert_dir", default="", absent="v0 has no TLS."),
     # Parsed by a type that other services share; this one takes the environment variable TLS_CA_FILE.
     Key(TEXT, _ANY, v1=At("server.tls.caFile", fixed="", why=_CA), absent="v0 has no TLS."),
     Key(BOOL, _ANY, v1=At("server.rateLimit.enabled"), absent="v0 has no rate limit."),

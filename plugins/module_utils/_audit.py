@@ -81,6 +81,8 @@ SQL_CAUSES: Mapping[str, Finding] = {
     ),
     "53100": Finding("disk-full", "PostgreSQL has no disk space left: free some on its volume"),
 }
+#: What Go's server says to a request without TLS.
+_WANTS_TLS = "HTTP request to an HTTPS server"
 _REFUSED = Finding("insert-refused", "PostgreSQL refuses the insert")
 
 
@@ -298,6 +300,9 @@ class Verifier:
         self.contract = contract
         self.events = events
         self.proof = proof
+        self.http = _http.Service(
+            options["datastorage_host"], options["datastorage_port"], options["datastorage_token"], _http.trust(options)
+        )
         #: The batch was sent; and whether the service took it is unknown.
         self.posted = False
         self.in_doubt = False
@@ -349,20 +354,21 @@ class Verifier:
         self.posted = self.in_doubt = True
         path = self.contract.events_path + "/batch"
         try:
-            response = _http.post_json(
-                self.options["datastorage_host"],
-                self.options["datastorage_port"],
-                path,
-                list(self.events),
-                self.contract.write_timeout,
-                self.options["datastorage_token"],
-            )
+            response = self.http.post_json(path, list(self.events), self.contract.write_timeout)
         except _http.HttpRefusedError as error:
             self.posted = self.in_doubt = False
             raise _failure(
                 "datastorage-away",
                 "DataStorage does not listen on %s: it is stopped or was never started; read its container's log."
                 % self.service,
+                [str(error)],
+            ) from error
+        except _http.HttpTlsError as error:
+            self.posted = self.in_doubt = False
+            raise _failure(
+                "tls-untrusted",
+                "DataStorage and this host find no TLS: name the certificate to trust (datastorage_ca_file), or correct"
+                " datastorage_tls.",
                 [str(error)],
             ) from error
         except _http.HttpTimeoutError as error:
@@ -405,6 +411,8 @@ class Verifier:
         if response.status >= 500:
             found = self.diagnosis()
             return _failure(found.id, "DataStorage could not write the events: %s" % found.text, [said])
+        if response.status == 400 and _WANTS_TLS in said:
+            return _failure("tls-wanted", "DataStorage's API speaks TLS only: set datastorage_tls.", [said])
         if response.status == 400:
             skew = self.clock_skew()
             if "timestamp" in said or (skew is not None and abs(skew) > SKEW_TOLERANCE):
@@ -451,13 +459,8 @@ class Verifier:
     def read_chain(self) -> None:
         """Let the service verify the chain of the events: all of them, since an unknown chain is a valid one to it."""
         try:
-            response = _http.post_json(
-                self.options["datastorage_host"],
-                self.options["datastorage_port"],
-                self.contract.chain_path,
-                {"correlation_id": self.proof.correlation_id},
-                STEP_TIMEOUT,
-                self.options["datastorage_token"],
+            response = self.http.post_json(
+                self.contract.chain_path, {"correlation_id": self.proof.correlation_id}, STEP_TIMEOUT
             )
             answer = response.json() if response.status == 200 else None
         except _http.HttpError as error:
@@ -483,13 +486,7 @@ class Verifier:
 
         def probe(left: float) -> _gate.Observation:
             try:
-                response = _http.get(
-                    self.options["datastorage_host"],
-                    self.options["datastorage_port"],
-                    "%s?%s" % (self.contract.events_path, query),
-                    min(left, STEP_TIMEOUT),
-                    self.options["datastorage_token"],
-                )
+                response = self.http.get("%s?%s" % (self.contract.events_path, query), min(left, STEP_TIMEOUT))
                 if response.status != 200:
                     return _gate.Observation(False, "status", "%d %s" % (response.status, problem(response)))
                 answer = response.json()
@@ -838,6 +835,7 @@ PHASE = Phase(
         "datastorage_host": {"type": "str", "default": "127.0.0.1"},
         "datastorage_port": {"type": "int", "required": True},
         "datastorage_token": {"type": "str", "default": "", "no_log": True},
+        **_http.TLS_SPEC,
         "contract": {"type": "str", "choices": sorted(CONTRACTS), "default": "v0"},
         "contract_differences": {"type": "dict", "default": {}},
         "team": {"type": "str", "default": "workflowexecution"},

@@ -485,6 +485,13 @@ CAUSES: Sequence[Cause] = (
         states=("no getent",),
     ),
     Cause(
+        "tls-untrusted",
+        "{said}",
+        "name the certificate to trust (datastorage_ca_file), or correct datastorage_tls",
+        DATASTORAGE,
+        states=("tls",),
+    ),
+    Cause(
         "outside-away",
         "{subject} is not reached at port {port}: {said}",
         "start it, or correct its address ({prefix}_external)",

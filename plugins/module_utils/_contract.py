@@ -31,6 +31,7 @@ class Contract:
     :param health: path on the health port that tells whether it is ready; ``expect`` what a ready one's body says.
     :param config_path: where it looks for its configuration.
     :param marker: file of migrations by which a checkout of this generation is known.
+    :param known_by: path of the API by which a running service is known: no other generation has it.
     :param tables: that must be in its schema; ``functions``, ``extensions`` likewise.
     :param partitioned: tables by month.
     :param absent: tables that only another generation's schema has.
@@ -56,6 +57,7 @@ class Contract:
     metrics: str
     config_path: str
     marker: str
+    known_by: str
     tables: Tuple[str, ...]
     partitioned: Tuple[str, ...]
     functions: Tuple[str, ...]

@@ -63,6 +63,7 @@ CONTRACT = Contract(
     metrics="/metrics",
     config_path="/etc/datastorage/config.yaml",
     marker="001_initial_schema.sql",
+    known_by="/health",
     tables=("audit_events", "notification_audit", "remediation_workflow_catalog", "resource_action_traces"),
     partitioned=("audit_events", "resource_action_traces"),
     functions=("set_audit_event_date",),

@@ -58,6 +58,7 @@ CONTRACT = Contract(
     metrics="/metrics",
     config_path=V0.config_path,
     marker="001_v1_schema.sql",
+    known_by="/readyz",
     tables=("audit_events", "notification_audit"),
     partitioned=("audit_events",),
     functions=("set_audit_event_date", "audit_event_lock_id"),

@@ -30,6 +30,7 @@ from ansible_collections.kubernaut.integration.plugins.module_utils._gather impo
     ended,
     seconds,
 )
+from ansible_collections.kubernaut.integration.plugins.module_utils._http import TLS_SPEC
 from ansible_collections.kubernaut.integration.plugins.module_utils._phase import (
     Context,
     Options,
@@ -373,6 +374,7 @@ PHASE = Phase(
         "password": {"type": "str", "no_log": True},
         "redis_password": {"type": "str", "no_log": True},
         "health_port": {"type": "int", "default": 0},
+        **TLS_SPEC,
         "health_path": {"type": "str", "default": "/health"},
         "expect": {"type": "dict", "default": {"status": "healthy", "database": "connected"}},
         "state_dir": {"type": "str", "default": ""},

@@ -26,6 +26,7 @@ from ansible_collections.kubernaut.integration.plugins.module_utils import (
     _causes,
     _contracts,
     _evidence,
+    _http,
     _ports,
     _postgres,
     _ready,
@@ -359,7 +360,7 @@ class Look:
             "redis_port": self.port("redis"),
             "redis_password": self._redis_password() if redis_password is None else redis_password,
             "datastorage_port": self.port("datastorage"),
-            "health_port": self.options["health_port"],
+            **{name: self.options[name] for name in ("health_port", *_http.TLS_SPEC)},
             "path": self.options["health_path"],
             "expect": self.options["expect"],
         }
@@ -369,7 +370,9 @@ class Look:
         ask: Mapping[str, _ready.Ask] = {
             "postgres": _ready.PostgresProbe(),
             "redis": lambda options, left: _ready.redis_observation(options, left, write=False),
-            "datastorage": _ready.datastorage_observation,
+            "datastorage": lambda options, left: _ready.datastorage_observation(
+                _ready.health_of(options), options, left
+            ),
         }
         self.harvest.answers[component] = ask[component](self.access(), _ready.ATTEMPT)
 

@@ -12,9 +12,12 @@ from __future__ import annotations
 import http.client
 import json
 import socket
+import ssl
 import time
 from dataclasses import dataclass
 from typing import Any, Dict, Mapping, Optional
+
+from ansible_collections.kubernaut.integration.plugins.module_utils._phase import Options, PhaseError
 
 #: Bytes of a response body that are read; what a probe asks for is far smaller.
 BODY_LIMIT = 4 * 1024 * 1024
@@ -34,6 +37,10 @@ class HttpTimeoutError(HttpError):
 
 class HttpBrokenError(HttpError):
     """The connection broke, or what came is not HTTP, not JSON or too large; whether the service acted is unknown."""
+
+
+class HttpTlsError(HttpError):
+    """The two sides found no TLS that both take: the request was not sent."""
 
 
 @dataclass(frozen=True)
@@ -68,57 +75,94 @@ class Response:
         return printable if len(printable) <= limit else printable[:limit] + "..."
 
 
-def get(host: str, port: int, path: str, timeout: float, token: str = "") -> Response:
-    """GET ``path`` (with its query) from ``host``; see :func:`request`."""
-    return request("GET", host, port, path, timeout, headers=_bearer(token))
-
-
-def post_json(host: str, port: int, path: str, document: Any, timeout: float, token: str = "") -> Response:
-    """POST ``document`` as JSON to ``path``, once: a request is never repeated; see :func:`request`."""
-    body = json.dumps(document, ensure_ascii=False).encode("utf-8")
-    return request("POST", host, port, path, timeout, body, {"Content-Type": "application/json", **_bearer(token)})
-
-
-def _bearer(token: str) -> Dict[str, str]:
-    """Return the header that shows who asks; none without a token."""
-    return {"Authorization": "Bearer " + token} if token else {}
-
-
-def request(
-    method: str,
-    host: str,
-    port: int,
-    path: str,
-    timeout: float,
-    body: Optional[bytes] = None,
-    headers: Optional[Mapping[str, str]] = None,
-) -> Response:
-    """Send one request and return the complete response, whatever its status.
+@dataclass(frozen=True)
+class Service:
+    """Where requests go, and what every one of them shows.
 
     :param host: name, IPv4 or IPv6 address (without brackets).
+    :param token: bearer token; empty for none.
+    :param tls: whom to trust; None for plain HTTP.
+    """
+
+    host: str
+    port: int
+    token: str = ""
+    tls: Optional[ssl.SSLContext] = None
+
+    def get(self, path: str, timeout: float) -> Response:
+        """GET ``path`` (with its query); see :func:`request`."""
+        return request(self, "GET", path, timeout)
+
+    def post_json(self, path: str, document: Any, timeout: float) -> Response:
+        """POST ``document`` as JSON to ``path``, once: a request is never repeated; see :func:`request`."""
+        body = json.dumps(document, ensure_ascii=False).encode("utf-8")
+        return request(self, "POST", path, timeout, body)
+
+
+def trust(options: Options) -> Optional[ssl.SSLContext]:
+    """Return whom to trust, or None where TLS is not spoken.
+
+    :param options: values of :data:`TLS_SPEC`.
+    :raises PhaseError: the file with the certificates cannot be used.
+    """
+    if not options["datastorage_tls"]:
+        return None
+    path = options["datastorage_ca_file"]
+    try:
+        return ssl.create_default_context(cafile=path or None)
+    except OSError as error:  # SSLError is one
+        raise PhaseError(
+            "datastorage_ca_file: %s: %s; name a PEM file with the certificate to trust."
+            % (path, "there is no certificate in it" if isinstance(error, ssl.SSLError) else error.strerror)
+        ) from None
+
+
+#: Options of every phase that asks DataStorage's API; documented in the doc fragment ``tls``.
+TLS_SPEC: Dict[str, Dict[str, Any]] = {
+    "datastorage_tls": {"type": "bool", "default": False},
+    "datastorage_ca_file": {"type": "str", "default": ""},
+}
+
+
+def request(service: Service, method: str, path: str, timeout: float, body: Optional[bytes] = None) -> Response:
+    """Send one request and return the complete response, whatever its status.
+
     :param timeout: seconds for the whole exchange. Header lines are bounded one by one, so a service that drips them
         can take longer; the body cannot.
+    :param body: JSON.
     :raises HttpRefusedError: the connection could not be made.
     :raises HttpTimeoutError: ``timeout`` has passed.
     :raises HttpBrokenError: the response is broken or longer than :data:`BODY_LIMIT`.
+    :raises HttpTlsError: the service does not speak TLS, or shows a certificate that is not trusted.
     """
-    where = "%s:%d" % (host, port)
+    where = "%s:%d" % (service.host, service.port)
     deadline = time.monotonic() + timeout
-    connection = http.client.HTTPConnection(host, port, timeout=max(0.001, timeout))
+    headers = {"Connection": "close", "Accept": "application/json"}
+    if body is not None:
+        headers["Content-Type"] = "application/json"
+    if service.token:
+        headers["Authorization"] = "Bearer " + service.token
+    patience = max(0.001, timeout)
+    connection = (
+        http.client.HTTPSConnection(service.host, service.port, timeout=patience, context=service.tls)
+        if service.tls
+        else http.client.HTTPConnection(service.host, service.port, timeout=patience)
+    )
     try:
         try:
             connection.connect()
         except socket.timeout as error:
             raise HttpTimeoutError("no connection to %s within %.1f s" % (where, timeout)) from error
+        except ssl.SSLError as error:
+            reason = getattr(error, "verify_message", "") or error.reason or str(error)
+            raise HttpTlsError("no TLS with %s: %s" % (where, reason.lower().replace("_", " "))) from error
         except OSError as error:
             raise HttpRefusedError("no connection to %s: %s" % (where, error.strerror or error)) from error
         # http.client forgets its socket when the response ends the connection; the deadline still needs it.
         stream: socket.socket = connection.sock
         try:
             stream.settimeout(_left(deadline))
-            connection.request(
-                method, path, body, {"Connection": "close", "Accept": "application/json", **(headers or {})}
-            )
+            connection.request(method, path, body, headers)
             stream.settimeout(_left(deadline))
             response = connection.getresponse()
             return Response(

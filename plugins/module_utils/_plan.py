@@ -100,6 +100,7 @@ CREDENTIALS = ("upstream", "generated")
 #: No hyphen: it separates the team from the run id in the stack's name.
 _TEAM = re.compile(r"[a-z][a-z0-9_]{0,31}")
 _ADDRESS = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?)):([0-9]{1,5})")
+_SCHEME = re.compile("^https?://")
 #: A host that is another one to a container.
 LOOPBACK = re.compile(r"localhost|127\.[0-9.]+|::1")
 _RUN_ID = re.compile(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?")
@@ -110,14 +111,16 @@ class PlanError(ValueError):
 
 
 class Told(NamedTuple):
-    """What files of the controller tell about the contract.
+    """What files of the controller, and a service that runs already, tell about the contract.
 
     :param document: what ``stack_contract_file`` holds; None without one.
     :param migrations: names of the files in ``migrations_dir``.
+    :param running: contract of a service that was asked, and what says so; empty without one.
     """
 
     document: Any = None
     migrations: Sequence[str] = ()
+    running: Tuple[str, str] = ("", "")
 
 
 _NOTHING_TOLD = Told()
@@ -151,12 +154,14 @@ def choose(wanted: str, path: str, told: Told) -> Chosen:
         return Chosen(name, differences, "%s, based on %s" % (path, name))
     if wanted == AUTO:
         found = of_migrations(told.migrations)
-        if found is None:
-            raise PlanError(
-                "stack_contract: auto finds the contract by a file in migrations_dir (%s), and there is none of them; "
-                "name the contract." % ", ".join(sorted(row.marker for row in CONTRACTS.values()))
-            )
-        return Chosen(found[0], {}, "%s in migrations_dir" % found[1])
+        if found is not None:
+            return Chosen(found[0], {}, "%s in migrations_dir" % found[1])
+        if told.running[0]:
+            return Chosen(told.running[0], {}, told.running[1])
+        raise PlanError(
+            "stack_contract: auto finds the contract by a file in migrations_dir (%s) or by datastorage_external, and "
+            "there is none of them; name the contract." % ", ".join(sorted(row.marker for row in CONTRACTS.values()))
+        )
     if wanted not in CONTRACTS:
         raise PlanError(
             "stack_contract: there is no contract %r; choose one of %s."
@@ -174,8 +179,8 @@ def outside(variables: Mapping[str, Any]) -> Dict[str, Tuple[str, int]]:
     found = {}
     for component, variable in OUTSIDE.items():
         text = str(variables.get(variable) or "")
-        if component == "datastorage" and text.startswith("http://"):
-            text = text[len("http://") :].rstrip("/")
+        if component == "datastorage" and _SCHEME.match(text):
+            text = _SCHEME.sub("", text).rstrip("/")
         address = _ADDRESS.fullmatch(text)
         if address and 0 < int(address[4]) < 65536:
             found[component] = (address[1] or address[2], int(address[4]))
@@ -196,7 +201,7 @@ def plan(
         defaults. ``stack_teams`` adds or replaces rows of :data:`TEAMS`.
     :param generated: the stack's own ``postgres_password`` and ``redis_password``, once they are known; until then a
         stack that has its own has empty ones here.
-    :param told: what files of the controller tell about the contract.
+    :param told: what files of the controller, or a running service, tell about the contract.
     :returns: ``name``, ``team``, ``contract`` (its facts), ``contract_name``, ``contract_differences`` and
         ``contract_source`` (:class:`Chosen`), ``run_id``, ``hosts``, ``ports``, ``health_port``, ``metrics_port``,
         ``outside`` (component -> its variable and address, in words), ``unreachable`` (those of them that DataStorage's

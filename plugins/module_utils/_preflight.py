@@ -8,12 +8,14 @@ import math
 import os
 import re
 import shutil
-from typing import Any, Dict, FrozenSet, List, Mapping, Sequence
+import ssl
+from typing import Any, Dict, FrozenSet, List, Mapping, Optional, Sequence, Tuple
 
 from ansible.module_utils.parsing.convert_bool import boolean
 
-from ansible_collections.kubernaut.integration.plugins.module_utils import _ports, _rootless, _sql_files
+from ansible_collections.kubernaut.integration.plugins.module_utils import _http, _ports, _rootless, _sql_files
 from ansible_collections.kubernaut.integration.plugins.module_utils._access import judge_kubeconfig
+from ansible_collections.kubernaut.integration.plugins.module_utils._contracts import AUTO, CONTRACTS
 from ansible_collections.kubernaut.integration.plugins.module_utils._files import read
 from ansible_collections.kubernaut.integration.plugins.module_utils._image_plan import find_source
 from ansible_collections.kubernaut.integration.plugins.module_utils._partitions import parse_today
@@ -24,12 +26,20 @@ from ansible_collections.kubernaut.integration.plugins.module_utils._phase impor
     PhaseError,
     Result,
 )
-from ansible_collections.kubernaut.integration.plugins.module_utils._plan import LABEL, PlanError, plan
+from ansible_collections.kubernaut.integration.plugins.module_utils._plan import (
+    LABEL,
+    PlanError,
+    Told,
+    outside,
+    plan,
+)
 from ansible_collections.kubernaut.integration.plugins.module_utils._podman import Podman
 
 #: Characters that the service's unquoted connection string can carry.
 _DSN_SAFE = re.compile(r"[!#-&(-\[\]-~]+")
 _IDENTIFIER = re.compile(r"[a-z_][a-z0-9_]{0,62}")
+#: Seconds that a running service has to say which generation it is.
+ASK_TIMEOUT = 5.0
 _SIZE = re.compile(r"[1-9][0-9]*[kmg]")
 
 
@@ -188,12 +198,49 @@ def listening(found: Sequence[Mapping[str, Any]], stack: str) -> FrozenSet[int]:
     return frozenset(int(port) for ports in named for port in ports.split(",") if port.isdecimal())
 
 
-def _check_values(options: Options) -> None:
-    """Judge everything that can be judged without a look at the machine's ports."""
+def ask(service: _http.Service) -> Tuple[str, str]:
+    """Return the contract that a running DataStorage keeps, and what says so.
+
+    Whether it is well is no question here: it has the path also while it answers there that it is not.
+
+    :raises PhaseError: nobody answers, or none of the known generations.
+    """
+    where = "datastorage_external %s:%d" % (service.host, service.port)
+    for name, contract in CONTRACTS.items():
+        try:
+            response = service.get(contract.known_by, ASK_TIMEOUT)
+        except _http.HttpError as error:
+            raise PhaseError(
+                "stack_contract: auto asks %s, and there is %s; start it, or name the contract." % (where, error)
+            ) from None
+        if response.status in (200, 503):
+            return name, "the answer of %s to GET %s" % (where, contract.known_by)
+    raise PhaseError(
+        "stack_contract: %s has none of the paths %s, by which auto knows the contract; correct the address, or name "
+        "the contract." % (where, ", ".join(contract.known_by for contract in CONTRACTS.values()))
+    )
+
+
+def _trust(variables: Mapping[str, Any]) -> Optional[ssl.SSLContext]:
+    """Return whom to trust at DataStorage's API, as far as variables of the stack say it."""
+    options = {name: variables.get(name) or option["default"] for name, option in _http.TLS_SPEC.items()}
+    return _http.trust({**options, "datastorage_tls": boolean(options["datastorage_tls"])})
+
+
+def check_plan(variables: Mapping[str, Any]) -> Tuple[str, str]:
+    """Judge the stack's variables together; return what :func:`ask` says where the contract was left to a service."""
     try:
-        plan(options["variables"])
+        away = outside(variables)
+        asked = variables.get("stack_contract") == AUTO and "datastorage" in away
+        running = ask(_http.Service(*away["datastorage"], tls=_trust(variables))) if asked else ("", "")
+        plan(variables, told=Told(running=running))
     except PlanError as error:
         raise PhaseError(str(error)) from None
+    return running
+
+
+def _check_values(options: Options) -> None:
+    """Judge everything else that can be judged without a look at the machine's ports."""
     for entry in options["numbers"]:
         check_number(entry["variable"], entry["value"], entry["least"])
     for entry in options["booleans"]:
@@ -220,6 +267,7 @@ def _check_values(options: Options) -> None:
 
 def run(options: Options, context: Context) -> Result:  # noqa: ARG001 - every phase takes both
     """Check every kind of input that was handed over; the first thing that is wrong stops the run."""
+    name, source = check_plan(options["variables"])
     _check_values(options)
     ports: List[Dict[str, Any]] = [
         {**entry, "port": check_port(entry["variable"], entry["port"])} for entry in options["ports"]
@@ -241,7 +289,7 @@ def run(options: Options, context: Context) -> Result:  # noqa: ARG001 - every p
                 % (entry["variable"], entry["port"], address, _ports.owner(entry["port"], address), entry["variable"]),
                 cause="port-taken",
             )
-    return {"changed": False}
+    return {"changed": False, **({"contract": {"name": name, "source": source}} if name else {})}
 
 
 _VARIABLE: Dict[str, Any] = {"type": "str", "required": True}

@@ -326,15 +326,27 @@ def _redis_refusal(text: str) -> Observation:
     return Observation(False, "refuses writes", text[:200], final=True)
 
 
-def datastorage_observation(options: Options, left: float) -> Observation:
+def health_of(options: Options) -> _http.Service:
+    """Return where DataStorage says how it is: a port of its own speaks plain HTTP, whatever the API does.
+
+    :raises PhaseError: the API's certificate cannot be judged.
+    """
+    host = options["datastorage_host"]
+    if options["health_port"]:
+        return _http.Service(host, options["health_port"])
+    return _http.Service(host, options["datastorage_port"], tls=_http.trust(options))
+
+
+def datastorage_observation(service: _http.Service, options: Options, left: float) -> Observation:
     """Demand 200 and a JSON body that says what it must."""
-    port = options["health_port"] or options["datastorage_port"]
     try:
-        answer = _http.get(options["datastorage_host"], port, options["path"], min(left, ATTEMPT))
+        answer = service.get(options["path"], min(left, ATTEMPT))
     except _http.HttpRefusedError:
         return Observation(False, "refused", "nothing listens at the port yet (connection refused)")
     except _http.HttpTimeoutError as error:
         return Observation(False, "silent", str(error)[:300])
+    except _http.HttpTlsError as error:
+        return Observation(False, "tls", str(error)[:300], final=True)
     except _http.HttpError as error:
         return Observation(False, "unreachable", str(error)[:300])
     try:
@@ -390,7 +402,10 @@ def hopeless(lines: Sequence[str]) -> bool:
 
 def run_datastorage(options: Options, context: Context) -> Result:
     """Gate ``datastorage_ready``."""
-    return _gate(DATASTORAGE, options, context, datastorage_observation, hopeless)
+    service = health_of(options)
+    return _gate(
+        DATASTORAGE, options, context, lambda given, left: datastorage_observation(service, given, left), hopeless
+    )
 
 
 def run_names(options: Options, context: Context) -> Result:
@@ -423,6 +438,7 @@ DATASTORAGE_PHASE = Phase(
         "datastorage_host": {"type": "str", "default": "127.0.0.1"},
         "datastorage_port": {"type": "int", "required": True},
         "health_port": {"type": "int", "default": 0},
+        **_http.TLS_SPEC,
         "path": {"type": "str", "default": "/health"},
         "expect": {"type": "dict", "default": {"status": "healthy", "database": "connected"}},
     },

@@ -23,12 +23,14 @@ VARIABLES_FILE = "vars.json"
 def environment(options: Options) -> Dict[str, str]:
     """Return the environment variables by which kubernaut's suites look for their stack, all spellings."""
     hosts, ports = options["hosts"], options["ports"]
-    url = "http://" + _place(options, "datastorage")
+    url = _api(options)
     apart = (
         {"DATASTORAGE_HEALTH_URL": _service_urls(options)[0], "DATASTORAGE_TOKEN_FILE": options["token_file"]}
         if options["token_file"]
         else {}
     )
+    # kubernaut's clients trust what is in this file, and it alone.
+    trust = {"TLS_CA_FILE": options["ca_file"]} if options["ca_file"] else {}
     return {
         "POSTGRES_HOST": hosts["postgres"],
         "POSTGRES_PORT": str(ports["postgres"]),
@@ -45,13 +47,24 @@ def environment(options: Options) -> Dict[str, str]:
         "DATA_STORAGE_URL": url,
         "TEST_DATA_STORAGE_URL": url,
         **apart,
+        **trust,
     }
 
 
+def _api(options: Options) -> str:
+    """Return the base URL of DataStorage's API."""
+    return ("https://" if options["tls"] else "http://") + _place(options, "datastorage")
+
+
 def _service_urls(options: Options) -> Tuple[str, str]:
-    """Return where DataStorage says how it is, and where its metrics are: at its API where it has no other port."""
+    """Return where DataStorage says how it is, and where its metrics are: at its API where it has no other port.
+
+    Ports of their own speak plain HTTP, whatever the API does.
+    """
     places = ((options["health_port"], options["health_path"]), (options["metrics_port"], options["metrics_path"]))
-    health, metrics = ("http://" + _place(options, "datastorage", port) + path for port, path in places)
+    health, metrics = (
+        ("http://" + _place(options, "datastorage", port) if port else _api(options)) + path for port, path in places
+    )
     return health, metrics
 
 
@@ -93,9 +106,11 @@ def description(options: Options) -> Dict[str, Any]:
             "metrics": metrics,
             "container": options["containers"].get("datastorage", ""),
             **({"token_file": options["token_file"]} if options["token_file"] else {}),
+            **({"ca_file": options["ca_file"]} if options["ca_file"] else {}),
             # What the service really uses, after its defaults, clamps and what it hard-codes.
             "configuration": options["configuration"],
         },
+        **({"auth": {"container": options["containers"]["auth"]}} if "auth" in options["containers"] else {}),
         "network": options["network"],
         "podman": options["podman"],
         "images": {
@@ -142,7 +157,7 @@ def service_line(options: Options) -> str:
     """Say which DataStorage this is; the last line of a run."""
     image = options["images"].get("datastorage")
     if image is None:
-        return "DataStorage is http://%s (datastorage_external)." % _place(options, "datastorage")
+        return "DataStorage is %s (datastorage_external)." % _api(options)
     if options["reference_service"]:
         return (
             "DataStorage is the collection's REFERENCE SERVICE (%s); set datastorage_image for a real one."
@@ -241,6 +256,8 @@ PHASE = Phase(
         "health_port": {"type": "int", "default": 0},
         "metrics_port": {"type": "int", "default": 0},
         "token_file": {"type": "str", "default": "", "no_log": False},
+        "tls": {"type": "bool", "default": False},
+        "ca_file": {"type": "str", "default": ""},
         "health_path": _STR,
         "metrics_path": _STR,
         "configuration": {"type": "dict", "default": {}},

@@ -109,6 +109,12 @@ options:
       C(server.signerCertDir), v1 only.
     type: str
     default: /etc/certs
+  tls_cert_dir:
+    description: >-
+      Directory inside the container with C(tls.crt) and C(tls.key), with which the API speaks TLS; empty for plain
+      HTTP, as is one without them. Key C(server.tls.certDir), v1 only.
+    type: str
+    default: ''
   log_level:
     description: V(debug), V(info), V(warn) or V(error). Judged but not applied by v0. Key C(logging.level).
     type: str

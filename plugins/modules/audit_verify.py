@@ -60,6 +60,7 @@ extends_documentation_fragment:
   - kubernaut.integration.attributes
   - kubernaut.integration.postgres
   - kubernaut.integration.redis
+  - kubernaut.integration.tls
 attributes:
   check_mode:
     support: full

@@ -56,6 +56,22 @@ options:
       File with the token; empty for the one that was kept. With O(stub_url) a token is made where there is none.
     type: str
     default: ''
+  tls:
+    description: >-
+      Whether DataStorage's API speaks TLS. Then a second certificate, for O(names), is put into C(config/api),
+      and what its clients must trust is kept in C(datastorage.crt) of the stack's directory.
+    type: bool
+    default: false
+  names:
+    description: Names and addresses under which clients reach the API, such as V(DNS:localhost) or V(IP:127.0.0.1).
+    type: list
+    elements: str
+    default: []
+  ca_file:
+    description: >-
+      PEM file with what clients must trust, with O(outside); empty for what the host trusts anyway.
+    type: str
+    default: ''
   create:
     description: Whether to provide anything; V(false) only returns the token, as far as there is one.
     type: bool
@@ -102,6 +118,10 @@ token:
   type: str
 token_file:
   description: Where it is kept; empty when there is none.
+  returned: success
+  type: str
+ca_file:
+  description: What clients of the API must trust; empty for what the host trusts anyway, or where no TLS is spoken.
   returned: success
   type: str
 content_hash:

@@ -44,6 +44,7 @@ options:
 extends_documentation_fragment:
   - kubernaut.integration.attributes
   - kubernaut.integration.gate
+  - kubernaut.integration.tls
 attributes:
   check_mode:
     support: full

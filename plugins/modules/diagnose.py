@@ -135,6 +135,7 @@ options:
 extends_documentation_fragment:
   - kubernaut.integration.attributes
   - kubernaut.integration.hosts
+  - kubernaut.integration.tls
 requirements:
   - psycopg >= 3.1 on the host that executes the module, for what PostgreSQL knows
   - redis >= 4.3 (redis-py) on the host that executes the module, for what Redis knows

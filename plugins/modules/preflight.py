@@ -290,6 +290,14 @@ at:
   returned: success
   type: float
   sample: 1766304000.123
+contract:
+  description:
+    - C(name) of the generation that C(datastorage_external) keeps and C(source), what says so.
+  returned: when it was asked, as C(stack_contract) is V(auto) and no file in C(migrations_dir) tells
+  type: dict
+  sample:
+    name: v1
+    source: the answer of datastorage_external 192.0.2.7:8080 to GET /readyz
 """
 
 from ansible_collections.kubernaut.integration.plugins.module_utils._phase import run_module

@@ -108,6 +108,14 @@ options:
     description: File with the token that DataStorage asks for; empty where it asks for none.
     type: str
     default: ''
+  tls:
+    description: Whether DataStorage's API speaks TLS.
+    type: bool
+    default: false
+  ca_file:
+    description: File with what clients of the API must trust; empty for what the host trusts anyway, or without TLS.
+    type: str
+    default: ''
   health_path:
     description: DataStorage's health path.
     type: str

@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from datetime import timedelta, timezone
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 from ansible_collections.kubernaut.integration.tests.conformance.contract import (
@@ -1132,6 +1132,22 @@ CHAINS = (
         given=post(BATCH, batch(7, newest_first=True)),
         request=_OF_CHAIN,
         answer=chain(False, 7, 0, str),
+    ),
+    Case(
+        name="chain-of-singles",
+        origins=v1("7 singles with ns timestamps: is_valid true"),
+        given=post(EVENTS, event(event_timestamp=lambda _it: rfc3339(datetime.now(UTC)))),
+        times=7,
+        request=_OF_CHAIN,
+        answer=chain(True, 7, 7, str),
+    ),
+    Case(
+        name="chain-of-singles-of-one-second",
+        origins=v1("7 singles in a row with whole-second timestamps: is_valid false"),
+        given=post(EVENTS, event(event_timestamp=lambda it: rfc3339(it.begin.replace(microsecond=0)))),
+        times=7,
+        request=_OF_CHAIN,
+        answer=chain(False, 7, int, str),
     ),
     Case(
         name="chain-of-nothing",

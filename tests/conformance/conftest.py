@@ -113,7 +113,7 @@ def bench(target: Target) -> Iterator[Bench]:
         postgres, queue = opened(target)
     except TargetError as error:
         pytest.exit(str(error), returncode=4)
-    with client() as http:
+    with client(target.ca_file) as http:
         yield Bench(target, http, postgres, queue)
     postgres.tidy()
     postgres.close()

@@ -266,7 +266,7 @@ class Case:
     :param request: what is asked.
     :param answer: what must come back.
     :param effect: what must have been stored.
-    :param given: a request before, which must be answered 201.
+    :param given: a request before, which must be answered 201; ``times`` says how often it is sent.
     :param fault: a state of the stack in which that is asked; empty for a sound one.
     :param within: seconds in which the answer must become right; only for what may be asked again.
     """
@@ -277,6 +277,7 @@ class Case:
     answer: Answer
     effect: Effect = Effect()
     given: Request | None = None
+    times: int = 1
     fault: str = ""
     within: float = 0.0
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import socket
 import subprocess
 import time
 import uuid
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import psycopg
@@ -23,8 +25,9 @@ import redis
 import yaml
 from psycopg import sql
 
-from ansible_collections.kubernaut.integration.tests.conformance.contract import ABSENT
-from ansible_collections.kubernaut.integration.tests.conformance.faults import Start
+from ansible_collections.kubernaut.integration.tests.conformance.contract import ABSENT, EVENTS, SERVICE
+from ansible_collections.kubernaut.integration.tests.conformance.engine import client
+from ansible_collections.kubernaut.integration.tests.conformance.faults import WITHOUT_API_SERVER, Start
 from ansible_collections.kubernaut.integration.tests.conformance.stores import Postgres, redis_client
 from ansible_collections.kubernaut.integration.tests.conformance.target import Target
 
@@ -71,11 +74,11 @@ def until(what: str, condition: Callable[[], Any]) -> None:
 
 
 class Control:
-    """Stops and starts PostgreSQL and Redis.
+    """Stops and starts PostgreSQL, Redis and the stub of an API server.
 
     :param target: the service that they belong to.
-    :param command: called with ``stop`` or ``start`` and ``postgres`` or ``redis``; empty: podman, with the containers
-        of the target's stack.
+    :param command: called with ``stop`` or ``start`` and ``postgres``, ``redis`` or ``auth``; empty: podman, with the
+        containers of the target's stack.
     """
 
     def __init__(self, target: Target, command: str = "") -> None:
@@ -109,6 +112,18 @@ class Control:
             return False
         finally:
             client.close()
+
+    def _auth_answers(self) -> bool:
+        """Whether the service can ask it about a token."""
+        target = self._target
+        token = {"Authorization": f"Bearer {target.tokens[SERVICE]}"}
+        with client(target.ca_file) as http:
+            return http.get(target.url + EVENTS, params={"limit": "1"}, headers=token).status_code != 500
+
+    @property
+    def contract(self) -> str:
+        """Which generation the service is of."""
+        return self._target.contract
 
     def service_is_ready(self) -> None:
         """Wait until the service says that it is."""
@@ -166,6 +181,21 @@ def without_schema(_control: Control, postgres: Postgres) -> Iterator[None]:
         postgres.execute("ALTER TABLE conformance_hidden RENAME TO audit_events")
 
 
+#: Generation -> a column that its service writes, and the schema of the other one does not have.
+OWN_COLUMN = {"v0": "cluster_name", "v1": "cluster_id"}
+
+
+@contextmanager
+def schema_of_the_other(control: Control, postgres: Postgres) -> Iterator[None]:
+    """The table of events lacks a column that only this generation has."""
+    column = OWN_COLUMN[control.contract]
+    postgres.execute(f"ALTER TABLE audit_events RENAME COLUMN {column} TO conformance_hidden")
+    try:
+        yield
+    finally:
+        postgres.execute(f"ALTER TABLE audit_events RENAME COLUMN conformance_hidden TO {column}")
+
+
 @contextmanager
 def without_partition(_control: Control, postgres: Postgres) -> Iterator[None]:
     """No partition takes the events of this month."""
@@ -189,6 +219,8 @@ FAULTS: Mapping[str, Fault] = {
     "both-stopped": stopped("postgres", "redis"),
     "schema-missing": without_schema,
     "partition-missing": without_partition,
+    "schema-of-the-other-generation": schema_of_the_other,
+    WITHOUT_API_SERVER: stopped("auth"),
 }
 
 
@@ -375,6 +407,18 @@ class Started:
                 time.sleep(GAP)
             else:
                 return
+
+    @contextmanager
+    def unfinished_request(self) -> Iterator[None]:
+        """Have it wait for the rest of a body that does not come."""
+        parts = urlsplit(self.url())
+        assert parts.hostname
+        assert parts.port
+        with socket.create_connection((parts.hostname, parts.port), timeout=5) as connection:
+            head = f"POST {EVENTS} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n"
+            connection.sendall(head.encode() + b'{"version"')
+            time.sleep(0.5)  # it has begun to read
+            yield
 
     def url(self) -> str:
         """Return where its API is published."""

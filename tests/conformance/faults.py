@@ -10,7 +10,15 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from ansible_collections.kubernaut.integration.tests.conformance.cases import QUEUED, STORED, all_stored, probed, v0, v1
+from ansible_collections.kubernaut.integration.tests.conformance.cases import (
+    QUEUED,
+    STORED,
+    all_stored,
+    probed,
+    refused,
+    v0,
+    v1,
+)
 from ansible_collections.kubernaut.integration.tests.conformance.contract import (
     ABSENT,
     BATCH,
@@ -286,6 +294,61 @@ PARTITION_MISSING = (
     ),
 )
 
+SCHEMA_OF_THE_OTHER = (
+    Case(
+        name="health",
+        origins=v0("/health 200"),
+        request=get("/health"),
+        answer=HEALTHY,
+    ),
+    Case(
+        name="readyz",
+        origins=v1("/readyz 200"),
+        request=get("/readyz", port="health"),
+        answer=READY,
+    ),
+    Case(
+        name="event",
+        origins=v0("single 202 (42703 cluster_name missing)"),
+        request=post(EVENTS, event()),
+        answer=QUEUED,
+        effect=Effect(queued=1, last_error=re.compile(r'column "cluster_name" .* does not exist \(SQLSTATE 42703\)')),
+    ),
+    Case(
+        name="batch",
+        origins=v0("batch 500"),
+        request=post(BATCH, batch(7)),
+        answer=BATCH_LOST,
+    ),
+    Case(
+        name="batch-queued",
+        origins=v1("batch 202 (42703 cluster_id missing)"),
+        request=post(BATCH, batch(7)),
+        answer=BATCH_QUEUED,
+        effect=Effect(queued=7),
+    ),
+)
+
+API_SERVER_STOPPED = (
+    *(
+        Case(
+            name=f"readyz-of-{port}",
+            origins=v1("/readyz stays 200"),
+            request=get("/readyz", port=port),
+            answer=READY,
+        )
+        for port in ("health", "api")
+    ),
+    Case(
+        name="event",
+        origins=v1('500 "Authentication service unavailable" at once'),
+        request=post(EVENTS, event()),
+        answer=refused(500, "Authentication service unavailable"),
+    ),
+)
+
+#: The state of the API server that is asked about tokens; only a stub of it can be stopped here.
+WITHOUT_API_SERVER = "api-server-stopped"
 #: State of the stack -> cases in it.
 UNDER_FAULT: Mapping[str, tuple[Case, ...]] = {
     "postgres-stopped": POSTGRES_STOPPED,
@@ -294,6 +357,8 @@ UNDER_FAULT: Mapping[str, tuple[Case, ...]] = {
     "both-stopped": BOTH_STOPPED,
     "schema-missing": SCHEMA_MISSING,
     "partition-missing": PARTITION_MISSING,
+    "schema-of-the-other-generation": SCHEMA_OF_THE_OTHER,
+    WITHOUT_API_SERVER: API_SERVER_STOPPED,
 }
 
 
@@ -317,7 +382,9 @@ class Start:
     :param fault: a state of the stack in which it is started.
     :param replays: an event that only the dead letter queue has must be in PostgreSQL once the service has stopped;
         ``fault`` is what keeps it out of there before.
-    :param stops: once it has served, it must stop with 0 within the 10 s that podman gives it.
+    :param stops: once it has served, it must end within the 10 s that podman gives it with this exit status.
+    :param unfinished: a request is still on its way when it is stopped.
+    :param fault_at_stop: a state of the stack in which it is stopped.
     """
 
     name: str
@@ -331,7 +398,9 @@ class Start:
     mode: int = 0o644
     network: str = ""
     fault: str = ""
-    stops: bool = False
+    stops: int | None = None
+    unfinished: bool = False
+    fault_at_stop: str = ""
     replays: bool = False
 
 
@@ -339,12 +408,48 @@ class Start:
 v1_by_hand = partial(v1, date="2026-11")
 NOWHERE = "/etc/datastorage/nowhere.yaml"
 
+#: Keys that the two generations spell differently.
+SNAKE: Mapping[str, Any] = {
+    "server.read_timeout": "30s",
+    "server.write_timeout": "30s",
+    "database.ssl_mode": "disable",
+    "database.max_open_conns": 25,
+    "database.max_idle_conns": 5,
+    "database.conn_max_lifetime": "5m",
+    "database.conn_max_idle_time": "10m",
+    "redis.dlq_max_len": 10000,
+}
+CAMEL: Mapping[str, Any] = {
+    "server.readTimeout": "30s",
+    "server.writeTimeout": "30s",
+    "database.sslMode": "disable",
+    "database.maxOpenConns": 25,
+    "database.maxIdleConns": 5,
+    "database.connMaxLifetime": "5m",
+    "database.connMaxIdleTime": "10m",
+    "redis.dlqMaxLen": 10000,
+}
+
 STARTS = (
     Start(
         name="as-it-is",
         origins=v0("start to /health 200 in 0.26 s; batch 201") | v1_by_hand("start to /readyz 200; batch 201"),
         code=None,
-        stops=True,
+        stops=0,
+    ),
+    Start(
+        name="stopped-with-an-unfinished-request",
+        origins=v0("body not complete at stop, default 10 s: 137 after 10.3 s"),
+        code=None,
+        stops=137,
+        unfinished=True,
+    ),
+    Start(
+        name="stopped-last",
+        origins=v1_by_hand("stop order PG, Redis, DS, 10 s: 137 in 6 of 6"),
+        code=None,
+        stops=137,
+        fault_at_stop="both-stopped",
     ),
     Start(
         name="without-config-path",
@@ -407,6 +512,12 @@ STARTS = (
         secret={"password": ""},
     ),
     Start(
+        name="empty-password-v1",
+        origins=v1_by_hand("exit 1 after 19.9 s (28P01)"),
+        says="28P01",
+        secret={"password": ""},
+    ),
+    Start(
         name="no-such-database",
         origins=v0("exit 1: FATAL: database … does not exist (SQLSTATE 3D000)"),
         says=r'database \\?"nowhere\\?" does not exist \(SQLSTATE 3D000\)',
@@ -462,21 +573,19 @@ STARTS = (
         name="camel-case",
         origins=v0("v1-style camelCase file: starts, healthy, batch 201"),
         code=None,
-        config={
-            "server.read_timeout": ABSENT,
-            "server.readTimeout": "30s",
-            "server.write_timeout": ABSENT,
-            "server.writeTimeout": "30s",
-            "logging.format": ABSENT,
-            "database.ssl_mode": ABSENT,
-            "database.sslMode": "disable",
-            "database.max_open_conns": ABSENT,
-            "database.maxOpenConns": 25,
-            "database.conn_max_lifetime": ABSENT,
-            "database.connMaxLifetime": "5m",
-            "redis.dlq_max_len": ABSENT,
-            "redis.dlqMaxLen": 10000,
-        },
+        config={**dict.fromkeys(SNAKE, ABSENT), **CAMEL, "logging.format": ABSENT},
+    ),
+    Start(
+        name="snake-case",
+        origins=v1_by_hand("v0-style file: exit 1 after 19.4 s, cannot parse …: failed to configure TLS"),
+        says=r"cannot parse .*failed to configure TLS \(sslmode is invalid\)",
+        config={**dict.fromkeys(CAMEL, ABSENT), **SNAKE},
+    ),
+    Start(
+        name="both-spellings",
+        origins=v0("batch 201") | v1_by_hand("batch 201"),
+        code=None,
+        config={**SNAKE, **CAMEL},
     ),
     Start(
         name="without-conn-max-lifetime",

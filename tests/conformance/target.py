@@ -23,6 +23,8 @@ TOKENS: Mapping[str, str] = {
     STRANGER: "DATASTORAGE_STRANGER_TOKEN",
     HUMAN: "DATASTORAGE_HUMAN_TOKEN",
 }
+#: The variable that kubernaut's clients read, too.
+AUTHORITY = "TLS_CA_FILE"
 #: Whose stack it is where there are several and none was named.
 DEFAULT_STACK = "workflowexecution"
 
@@ -44,6 +46,7 @@ class Target:
     :param postgres: libpq's conninfo or URL. ``redis``: a URL.
     :param passwords: of ``postgres`` and ``redis``, where the addresses do not hold them.
     :param tokens: identity -> bearer token.
+    :param ca_file: PEM file with what is to be trusted at an ``https`` address; empty for what the machine trusts.
     :param stack: what ``stack.json`` says, where it is a stack's.
     """
 
@@ -55,6 +58,7 @@ class Target:
     redis: str = field(repr=False)
     passwords: Mapping[str, str] = field(default_factory=dict, repr=False)
     tokens: Mapping[str, str] = field(default_factory=dict, repr=False)
+    ca_file: str = ""
     stack: Mapping[str, Any] | None = None
 
 
@@ -115,6 +119,7 @@ def _named(wanted: Wanted, environ: Mapping[str, str]) -> Target:
             "redis": environ.get("REDIS_PASSWORD", ""),
         },
         tokens=_tokens(environ),
+        ca_file=environ.get(AUTHORITY, ""),
     )
 
 
@@ -136,6 +141,7 @@ def _of_stack(wanted: Wanted, environ: Mapping[str, str], home: Path | None) -> 
         redis="redis://{address}:{port}".format(**redis),
         passwords={"postgres": env["POSTGRES_PASSWORD"], "redis": env["REDIS_PASSWORD"]},
         tokens=_tokens({**env, **environ}),
+        ca_file=service.get("ca_file", environ.get(AUTHORITY, "")),
         stack=facts,
     )
 

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -24,7 +25,12 @@ from ansible_collections.kubernaut.integration.tests.conformance.contract import
 )
 from ansible_collections.kubernaut.integration.tests.conformance.control import Beside, Started, States
 from ansible_collections.kubernaut.integration.tests.conformance.engine import Bench, attempt
-from ansible_collections.kubernaut.integration.tests.conformance.faults import STARTS, UNDER_FAULT, Start
+from ansible_collections.kubernaut.integration.tests.conformance.faults import (
+    STARTS,
+    UNDER_FAULT,
+    WITHOUT_API_SERVER,
+    Start,
+)
 from ansible_collections.kubernaut.integration.tests.conformance.target import TARGET, TOKENS, Target
 
 #: Proves that a service which was started beside the target's does its work.
@@ -35,6 +41,8 @@ def why_not(config: pytest.Config, target: Target, state: str, identity: str) ->
     """Return why a case cannot be tried here; empty when it can."""
     if state and not (config.getoption("faults") or config.getoption("control")):
         return "they need --faults or --control"
+    if state == WITHOUT_API_SERVER and not (config.getoption("control") or "auth" in (target.stack or {})):
+        return "they need the stub of an API server (datastorage_auth: stub)"
     if target.contract != "v0" and identity in TOKENS and identity not in target.tokens:
         return f"they need {TOKENS[identity]} in the environment"
     return ""
@@ -96,14 +104,16 @@ def test_start(bench: Bench, states: States, beside: Beside, start: Start) -> No
         else:
             wrong = attempt(replace(PROOF, name=start.name), other)
             assert not wrong, "\n".join(wrong)
-        if start.stops:
-            stopped(service)
+        if start.stops is not None:
+            states.enter(start.fault_at_stop)
+            with service.unfinished_request() if start.unfinished else nullcontext():
+                stopped(service, start.stops)
 
 
-def stopped(service: Started) -> None:
-    """Have podman stop it, and demand that it ends by itself."""
+def stopped(service: Started, code: int = 0) -> None:
+    """Have podman stop it, which kills it after 10 s, and demand how it ends."""
     ended = service.stop(10)
-    assert ended.code == 0, ended.log[-3000:]
+    assert ended.code == code, ended.log[-3000:]
 
 
 def replayed(bench: Bench, states: States, service: Started) -> None:

@@ -64,8 +64,9 @@ def test_postgresql_and_redis_are_used_where_they_are_and_left_there(live: Stack
 
 def test_all_of_it_may_be_outside(live: Stack, guest: Stack) -> None:
     given = {f"{component}_external": f"127.0.0.1:{port}" for component, port in live.ports.items()}
-    run = guest.play("integration", **given).ok()
+    run = guest.play("integration", **given, stack_contract="auto").ok()
     assert PROOF in run.out
+    assert f"contract v0 by the answer of datastorage_external {given['datastorage_external']} to GET" in run.out
     assert f"DataStorage is http://127.0.0.1:{live.ports['datastorage']} (datastorage_external)." in run.out
     assert [each for each in left_of(guest.name) if each.startswith("container")] == []
     assert "out of memory since" in guest.play("verify", **given).ok().out
@@ -89,6 +90,11 @@ def test_a_role_alone_takes_what_is_outside(live: Stack, guest: Stack, tmp_path:
     [
         ("integration", {"postgres_external": "localhost:5432"}, "postgres_external: it is on the loopback"),
         ("integration", {"redis_external": "192.0.2.1:7000", "redis_port": 7001}, "redis_port: it is another port"),
+        (
+            "integration",
+            {"datastorage_external": NOBODY, "stack_contract": "auto"},
+            f"stack_contract: auto asks datastorage_external {NOBODY}, and there is no connection to {NOBODY}",
+        ),
         (
             "integration",
             {"datastorage_external": "192.0.2.1:80", "stack_contract": "v1"},

@@ -5,9 +5,12 @@
 from __future__ import annotations
 
 import json
+import ssl
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+import httpx
 import psycopg
 import pytest
 
@@ -60,6 +63,32 @@ def test_a_fresh_stack_is_of_the_other_generation(stack: Stack) -> None:
     assert V1 in run.out
     assert token_of(stack).hits("output", run.out) == []
     assert V1 in verify(stack).ok().out
+
+
+def test_the_api_speaks_tls_and_another_stack_finds_it_there(stack: Stack, tmp_path: Path) -> None:
+    tls = {**TO_V1, "datastorage_tls": True}
+    run = stack.play("integration", **tls).ok()
+    url = f"https://127.0.0.1:{stack.ports['datastorage']}"
+    assert V1 in run.out
+    assert url in run.out
+    assert V1 in stack.play("verify", **tls).ok().out
+    assert stack.env["DATASTORAGE_URL"] == url
+    trusted = ssl.create_default_context(cafile=stack.env["TLS_CA_FILE"])
+    assert httpx.get(url + "/readyz", verify=trusted, trust_env=False).json() == {"status": "ready"}
+
+    guest = Stack("generationuser", {}, tmp_path)
+    given = {f"{name}_external": f"127.0.0.1:{stack.ports[name]}" for name in ("postgres", "redis")}
+    given |= {"datastorage_external": url, "stack_contract": "auto"}
+    given |= {"datastorage_token_file": stack.env["DATASTORAGE_TOKEN_FILE"]}
+    try:
+        complaint = guest.play("integration", **given).complaint
+        assert complaint.startswith("stack_contract: auto asks datastorage_external"), complaint
+        assert "self-signed certificate" in complaint
+        run = guest.play("integration", **given, datastorage_ca_file=stack.env["TLS_CA_FILE"]).ok()
+        assert f"contract v1 by the answer of datastorage_external {url[8:]} to GET /readyz" in run.out
+        assert V1 in run.out
+    finally:
+        guest.remove()
 
 
 def test_nor_is_it_taken_back(stack: Stack) -> None:

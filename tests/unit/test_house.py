@@ -134,7 +134,7 @@ def test_a_directory_with_secrets_is_mounted_in_one_container_and_labelled_for_i
     assert "',Z'" in yaml.safe_load((ROOT / "roles/stack/vars/main.yml").read_text())["__stack_mount"]
     text = "".join(path.read_text() for path in ROOT.glob("roles/*/vars/main.yml"))
     mounted = re.findall(r"^ .*__stack_mount.*$", text, re.MULTILINE)
-    assert len(set(mounted)) == len(mounted) == 5
+    assert len(set(mounted)) == len(mounted) == 6
 
 
 @pytest.mark.parametrize(

@@ -112,6 +112,7 @@ def settings(**changes: Any) -> Server:
         "max_body": 10_000,
         "max_batch": 7,
         "signer_dir": "",
+        "tls_dir": "",
         "origins": (),
     }
     return Server(**values | changes)

@@ -87,6 +87,7 @@ def test_the_user_of_the_secret_file_goes_first(tmp_path: Path, tree: Tree) -> N
         ("maxBatchSize", 7, "max_batch", 7),
         ("healthPort", 80, "health_port", 80),
         ("signerCertDir", "/x", "signer_dir", "/x"),
+        ("tls", {"certDir": "/x"}, "tls_dir", "/x"),
         ("corsAllowedOrigins", ["http://a", "*"], "origins", ("http://a", "*")),
     ],
 )

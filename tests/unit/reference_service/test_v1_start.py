@@ -71,9 +71,25 @@ def test_the_signer(tmp_path: Path) -> None:
     key.write_text("x")
     with pytest.raises(StartError, match=f"signing certificate at {certificate} is invalid or corrupt"):
         start.check_signer(tmp_path)
+    make_pair(certificate, key)
+    start.check_signer(tmp_path)
+
+
+def test_tls_of_the_api(tmp_path: Path) -> None:
+    certificate, key = tmp_path / "tls.crt", tmp_path / "tls.key"
+    assert start.find_tls("") is None
+    certificate.write_text("x")
+    assert start.find_tls(str(tmp_path)) is None
+    key.write_text("x")
+    with pytest.raises(StartError, match=f"^failed to configure TLS: failed to load TLS certificate from {tmp_path}"):
+        start.find_tls(str(tmp_path))
+    make_pair(certificate, key)
+    assert start.find_tls(str(tmp_path)) == (certificate, key)
+
+
+def make_pair(certificate: Path, key: Path) -> None:
     command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=x"]
     subprocess.run([*command, "-keyout", str(key), "-out", str(certificate)], check=True, capture_output=True)
-    start.check_signer(tmp_path)
 
 
 def test_the_cluster(tmp_path: Path) -> None:

@@ -27,7 +27,8 @@ def _home(tmp_path: Path) -> Path:
 
 def run(home: Path, check: bool = False, **given: Any) -> dict[str, Any]:
     options = {"name": "wf", "state_dir": str(home), "owner": None, "kubeconfig": "", "stub_url": "", "on_host": False}
-    options |= {"token": "", "token_file": "", "create": True, "outside": False}
+    options |= {"token": "", "token_file": "", "create": True, "outside": False, "tls": False}
+    options |= {"names": [], "ca_file": ""}
     return _access.run({**options, **given}, Context(check=check))
 
 
@@ -73,9 +74,30 @@ def test_certificate_and_key_that_do_not_fit_are_made_anew(home: Path, spoil: st
     first = run(home, stub_url=STUB)
     path = home / "wf/config/access" / spoil
     path.chmod(0o600)
-    path.write_text(_access.make_signer("other")[spoil])
+    path.write_text(_access.make_pair("other")[spoil])
     assert run(home, stub_url=STUB)["content_hash"] != first["content_hash"]
     assert not run(home, stub_url=STUB)["changed"]
+
+
+def test_the_api_has_a_certificate_for_its_names_that_clients_trust(home: Path) -> None:
+    given = {"stub_url": STUB, "tls": True, "names": ["DNS:localhost", "IP:127.0.0.1"]}
+    first = run(home, **given)
+    assert first["ca_file"] == str(home / "wf/datastorage.crt")
+    shown = home / "wf/config/api/tls.crt"
+    assert Path(first["ca_file"]).read_text() == shown.read_text()
+    text = subprocess.run(
+        ["openssl", "x509", "-noout", "-ext", "subjectAltName", "-in", shown],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert "DNS:localhost, IP Address:127.0.0.1" in text
+    assert shown.read_text() != (home / "wf/config/access/tls.crt").read_text()
+    assert not run(home, **given)["changed"]
+    assert run(home, create=False, tls=True)["ca_file"] == first["ca_file"]
+    assert run(home, create=False, tls=True, outside=True)["ca_file"] == ""
+    assert run(home, create=False, tls=True, outside=True, ca_file="/x.pem")["ca_file"] == "/x.pem"
+    assert run(home, stub_url=STUB)["content_hash"] != first["content_hash"]
 
 
 def test_check_mode_makes_nothing(home: Path) -> None:
@@ -84,7 +106,7 @@ def test_check_mode_makes_nothing(home: Path) -> None:
 
 
 def test_token_of_a_stack_is_found_again_without_making_anything(home: Path) -> None:
-    assert run(home, create=False) == {"changed": False, "token": "", "token_file": ""}
+    assert run(home, create=False) == {"changed": False, "token": "", "token_file": "", "ca_file": ""}
     made = run(home, stub_url=STUB)
     assert run(home, create=False)["token"] == made["token"]
 

@@ -348,6 +348,15 @@ def fail(options: dict[str, Any]) -> PhaseError:
     return caught.value
 
 
+def test_a_service_that_wants_tls_and_one_that_speaks_none(stack: Stack, options: dict[str, Any]) -> None:
+    stack.post = lambda _events: (400, "Client sent an HTTP request to an HTTPS server.\n")  # type: ignore[method-assign]
+    failure = fail(options)
+    assert (failure.cause, failure.message.partition(": ")[0]) == ("tls-wanted", "DataStorage's API speaks TLS only")
+    failure = fail({**options, "datastorage_tls": True})
+    assert failure.cause == "tls-untrusted"
+    assert "wrong version number" in failure.message
+
+
 def sql_error(state: str, text: str = "PostgreSQL said so") -> psycopg.Error:
     return psycopg.errors.lookup(state)(text)
 

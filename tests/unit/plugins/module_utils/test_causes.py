@@ -131,6 +131,7 @@ CASES: list[tuple[str, Evidence]] = [
     ("postgres-unreachable", seen(DATASTORAGE, "unhealthy", "503: database unreachable")),
     ("name-server-dead", seen(NETWORK, "no such name", "x cannot be resolved")),
     ("no-getent", seen(NETWORK, "no getent")),
+    ("tls-untrusted", seen(DATASTORAGE, "tls", "no TLS with 127.0.0.1:8080: self-signed certificate")),
     ("outside-away", seen(REDIS, "silent", "no answer within 2 s", marks=marks(_causes.OUTSIDE))),
     ("silent", seen(REDIS, "silent", "no answer within 2 s")),
     ("not-listening", seen(POSTGRES, "refused", "connection refused")),

@@ -207,6 +207,11 @@ def test_contract_is_found_by_its_migrations() -> None:
     found = plan({"stack_contract": "auto"}, told=Told(migrations=["001_v1_schema.sql"]))
     assert (found["contract_name"], found["contract_source"]) == ("v1", "001_v1_schema.sql in migrations_dir")
     assert found["contract"]["tokens"]
+    asked = ("v1", "the answer of datastorage_external 192.0.2.7:8080 to GET /readyz")
+    found = plan({"stack_contract": "auto"}, told=Told(migrations=["README.md"], running=asked))
+    assert (found["contract_name"], found["contract_source"]) == asked
+    found = plan({"stack_contract": "auto"}, told=Told(migrations=["001_initial_schema.sql"], running=asked))
+    assert found["contract_name"] == "v0"
     with pytest.raises(PlanError, match="stack_contract: auto finds the contract by a file in migrations_dir"):
         plan({"stack_contract": "auto"})
 
@@ -237,6 +242,7 @@ def test_team_with_three_ports_has_the_others_beside_them() -> None:
         ("redis", "192.0.2.7:6379", "192.0.2.7", 6379),
         ("redis", "[2001:db8::1]:6379", "2001:db8::1", 6379),
         ("datastorage", "http://ds:8080/", "ds", 8080),
+        ("datastorage", "https://[::1]:8080", "::1", 8080),
     ],
 )
 def test_what_is_outside_has_no_container(component: str, address: str, host: str, port: int) -> None:
@@ -252,7 +258,7 @@ def test_what_is_outside_has_no_container(component: str, address: str, host: st
 
 
 @pytest.mark.parametrize(
-    "address", ["db", "db:", ":5432", "db:0", "db:65536", "db:5432/", "redis://db:1", "https://ds:1", "a b:1", "-a:1"]
+    "address", ["db", "db:", ":5432", "db:0", "db:65536", "db:5432/", "redis://db:1", "httpss://ds:1", "a b:1", "-a:1"]
 )
 @pytest.mark.parametrize("variable", sorted(_plan.OUTSIDE.values()))
 def test_what_is_no_address_is_named(variable: str, address: str) -> None:

@@ -8,8 +8,10 @@ from __future__ import annotations
 import os
 import re
 import socket
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,46 @@ def run(**options: Any) -> dict[str, Any]:
 
 def test_nothing_to_check_is_fine() -> None:
     assert run() == {"changed": False}
+
+
+#: Statuses at paths of a DataStorage that runs already, and its contract; None for one that nobody knows.
+RUNNING = [
+    ({"/health": 200, "/health/ready": 200}, "v0"),
+    ({"/health": 503}, "v0"),
+    ({"/readyz": 200}, "v1"),
+    ({"/readyz": 503}, "v1"),
+    ({"/health": 401, "/readyz": 301}, None),
+    ({}, None),
+]
+
+
+@pytest.mark.parametrize(("paths", "contract"), RUNNING)
+def test_a_running_service_is_asked_for_its_contract(paths: dict[str, int], contract: str | None) -> None:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(paths.get(self.path, 404))
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+        def log_message(self, *_given: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        where = f"127.0.0.1:{server.server_port}"
+        variables = {"stack_contract": "auto", "datastorage_external": where}
+        try:
+            if contract:
+                (path,) = (path for path in paths if path in ("/health", "/readyz"))
+                source = f"the answer of datastorage_external {where} to GET {path}"
+                assert run(variables=variables)["contract"] == {"name": contract, "source": source}
+            else:
+                with pytest.raises(PhaseError, match=r"^stack_contract: .* has none of the paths /health, /readyz"):
+                    run(variables=variables)
+        finally:
+            server.shutdown()
+    with pytest.raises(PhaseError, match=r"^stack_contract: auto asks .* [Cc]onnection refused; start it, or name"):
+        run(variables=variables)
 
 
 @pytest.mark.parametrize(

@@ -303,8 +303,8 @@ DATASTORAGE = {
 def test_datastorage_observation(
     monkeypatch: pytest.MonkeyPatch, status: int, body: str, state: str, says: str
 ) -> None:
-    monkeypatch.setattr(_http, "get", lambda *_: _http.Response(status, {}, body.encode()))
-    seen = _ready.datastorage_observation(DATASTORAGE, 1.0)
+    monkeypatch.setattr(_http.Service, "get", lambda *_: _http.Response(status, {}, body.encode()))
+    seen = _ready.datastorage_observation(_http.Service("127.0.0.1", 1), DATASTORAGE, 1.0)
     assert (seen.state, seen.ready, seen.final) == (state, state == "ready", False)
     assert says in seen.detail
 
@@ -315,14 +315,15 @@ def test_datastorage_observation(
         (_http.HttpRefusedError("no connection"), "refused"),
         (_http.HttpTimeoutError("no complete answer"), "silent"),
         (_http.HttpBrokenError("broken answer"), "unreachable"),
+        (_http.HttpTlsError("no TLS"), "tls"),
     ],
 )
 def test_datastorage_that_cannot_be_asked(monkeypatch: pytest.MonkeyPatch, error: Exception, state: str) -> None:
     def fail(*_: Any) -> None:
         raise error
 
-    monkeypatch.setattr(_http, "get", fail)
-    assert _ready.datastorage_observation(DATASTORAGE, 1.0).state == state
+    monkeypatch.setattr(_http.Service, "get", fail)
+    assert _ready.datastorage_observation(_http.Service("127.0.0.1", 1), DATASTORAGE, 1.0).state == state
 
 
 class FakePodman(Podman):

@@ -45,6 +45,8 @@ def _options(tmp_path: Path) -> dict[str, Any]:
         "health_port": 0,
         "metrics_port": 0,
         "token_file": "",
+        "tls": False,
+        "ca_file": "",
         "health_path": "/health",
         "metrics_path": "/metrics",
         "configuration": {"server.port": 8080},
@@ -85,6 +87,19 @@ def test_ports_of_their_own_and_the_token_are_said_where_there_are_any(options: 
     facts = _report.description({**options, **apart})["datastorage"]
     assert (facts["metrics"], facts["token_file"]) == ("http://127.0.0.1:19100/metrics", "/state/token")
     assert _report.variables({**options, **apart})["datastorage_token_file"] == "/state/token"
+
+
+def test_tls_is_of_the_api_and_of_what_has_no_port_of_its_own(options: dict[str, Any]) -> None:
+    options.update(tls=True, ca_file="/state/datastorage.crt", health_path="/readyz")
+    environment = _report.environment(options)
+    assert (environment["DATASTORAGE_URL"], environment["TLS_CA_FILE"]) == (
+        "https://127.0.0.1:18100",
+        "/state/datastorage.crt",
+    )
+    facts = _report.description(options)["datastorage"]
+    assert (facts["health"], facts["ca_file"]) == ("https://127.0.0.1:18100/readyz", "/state/datastorage.crt")
+    options.update(health_port=28100)
+    assert _report.description(options)["datastorage"]["health"] == "http://127.0.0.1:28100/readyz"
 
 
 def test_stack_without_datastorage_says_how_to_finish_it(options: dict[str, Any]) -> None:

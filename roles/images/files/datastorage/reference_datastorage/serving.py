@@ -11,6 +11,7 @@ import os
 import signal
 import socket
 from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
 from typing import Protocol, TypeVar
 
 import uvicorn
@@ -142,8 +143,14 @@ async def drain(replay: Awaitable[Replay], timeout: float) -> None:
         _log.info("DLQ drain complete", events_processed=done.stored, events_kept=done.kept)
 
 
-def make_server(app: ASGIApp, read_timeout: float, write_timeout: float) -> Server:
-    """Return a server that is not started yet, with the limits of connections; both timeouts are seconds."""
+def make_server(
+    app: ASGIApp, read_timeout: float, write_timeout: float, tls: tuple[Path, Path] | None = None
+) -> Server:
+    """Return a server that is not started yet, with the limits of connections; both timeouts are seconds.
+
+    ``tls``: certificate and key, where it speaks TLS.
+    """
+    certificate, key = tls or (None, None)
     return Server(
         uvicorn.Config(
             app,
@@ -153,6 +160,8 @@ def make_server(app: ASGIApp, read_timeout: float, write_timeout: float) -> Serv
             log_config=None,
             access_log=False,
             server_header=False,
+            ssl_certfile=certificate,
+            ssl_keyfile=key,
             **limits.settings(read_timeout, write_timeout),
         )
     )

@@ -27,7 +27,7 @@ _ABSENT = (
     ("server.rateLimit", "enabled"),
     ("retention", "enabled"),
 )
-_ABSENT_TEXTS = (("server.tls", "certDir"), ("audit", "hashKeySecretsFile"), ("telemetry", "endpoint"))
+_ABSENT_TEXTS = (("audit", "hashKeySecretsFile"), ("telemetry", "endpoint"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,7 @@ class Server:
     max_body: int
     max_batch: int
     signer_dir: str
+    tls_dir: str
     origins: tuple[str, ...]
 
 
@@ -186,6 +187,7 @@ def _server(section: Section) -> Server:
         max_body=_bytes(section, "maxBodySize"),
         max_batch=batch or _MAX_BATCH,
         signer_dir=section.string("signerCertDir") or _SIGNER_DIR,
+        tls_dir=section.section("tls").string("certDir"),
         origins=tuple(origins),
     )
 

@@ -108,7 +108,7 @@ async def connect(config: Config) -> tuple[ChainStore, RetryQueue]:
 
 
 async def _connect(config: Config) -> tuple[ChainStore, RetryQueue]:
-    """Ask PostgreSQL, make its partitions, ask Redis, read the certificate. Raises one of the start's errors."""
+    """Ask PostgreSQL, make its partitions, ask Redis, read the certificates. Raises one of the start's errors."""
     async with contextlib.AsyncExitStack() as undo:
         first = ChainStore(config.database)
         undo.push_async_callback(first.close)
@@ -127,6 +127,7 @@ async def _connect(config: Config) -> tuple[ChainStore, RetryQueue]:
             raise DlqError(f"failed to connect to Redis: {error}") from error
         _log.info("Redis connection established", addr=config.redis.addr)
         check_signer(Path(config.server.signer_dir))
+        find_tls(config.server.tls_dir)
         undo.pop_all()
         await first.close()
     return store, queue
@@ -147,15 +148,41 @@ async def _prepare(store: ChainStore) -> None:
 
 def check_signer(directory: Path) -> None:
     """Demand the pair that exports are signed with. Raises StartError. The reference service exports nothing."""
-    certificate, key = directory / "tls.crt", directory / "tls.key"
+    certificate, key = _pair(directory)
     for kind, path in (("certificate", certificate), ("key", key)):
         if not path.exists():
             raise StartError(f"signing {kind} not found at {path}: cert-manager Certificate must be provisioned (AU-9)")
+    wrong = _wrong(certificate, key)
+    if wrong:
+        raise StartError(f"signing certificate at {certificate} is invalid or corrupt: {wrong}")
+
+
+def find_tls(directory: str) -> tuple[Path, Path] | None:
+    """Return certificate and key with which the API speaks TLS; None, for plain HTTP, where not both are there.
+
+    Raises StartError.
+    """
+    certificate, key = _pair(Path(directory))
+    if not (directory and certificate.exists() and key.exists()):
+        return None
+    wrong = _wrong(certificate, key)
+    if wrong:
+        raise StartError(f"failed to configure TLS: failed to load TLS certificate from {directory}: {wrong}")
+    return certificate, key
+
+
+def _pair(directory: Path) -> tuple[Path, Path]:
+    """Return where certificate and key lie in a directory, as Kubernetes' secrets have them."""
+    return directory / "tls.crt", directory / "tls.key"
+
+
+def _wrong(certificate: Path, key: Path) -> str:
+    """Return why certificate and key cannot be used together; empty when they can."""
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key)
     except OSError as error:  # SSLError is one
-        reason = error.strerror or type(error).__name__
-        raise StartError(f"signing certificate at {certificate} is invalid or corrupt: {reason}") from error
+        return error.strerror or type(error).__name__
+    return ""
 
 
 async def _serve(
@@ -164,25 +191,25 @@ async def _serve(
     settings = config.server
     service = ServiceV1(store, queue, reviewer, settings)
     ports = (
-        (settings.metrics_port, service.metrics_app()),
-        (settings.health_port, service.health_app()),
-        (settings.port, service.app()),
+        (settings.metrics_port, service.metrics_app(), None),
+        (settings.health_port, service.health_app(), None),
+        (settings.port, service.app(), find_tls(settings.tls_dir)),
     )
     async with contextlib.AsyncExitStack() as undo:
         listeners = []
-        for port, _app in ports:
+        for port, _app, _tls in ports:
             listener = listen(port)
             if listener is None:
                 return
             undo.callback(listener.close)
             listeners.append(listener)
-        servers = [make_server(app, settings.read_timeout, settings.write_timeout) for _port, app in ports]
+        servers = [make_server(app, settings.read_timeout, settings.write_timeout, tls) for _port, app, tls in ports]
         serving = [
             asyncio.create_task(server.serve(sockets=[listener]))
             for server, listener in zip(servers, listeners, strict=True)
         ]
-        for port, _app in ports:
-            _log.info("HTTP server listening", addr=f"{settings.host}:{port}")
+        for port, _app, tls in ports:
+            _log.info("HTTP server listening", addr=f"{settings.host}:{port}", tls=tls is not None)
         working = asyncio.create_task(queue.work(store))
         undo.push_async_callback(_end, working)
         await asyncio.wait({*serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
