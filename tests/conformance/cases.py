@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any
 
 from ansible_collections.kubernaut.integration.tests.conformance.contract import (
@@ -47,7 +47,7 @@ from ansible_collections.kubernaut.integration.tests.conformance.contract import
 Origins = dict[str, Origin]
 
 #: The day on which the real services were asked, with this very suite.
-DATE = "2026-11-25"
+DATE = "2026-11-29"
 
 
 def v0(result: str, section: str = "10.1") -> Origins:
@@ -55,9 +55,9 @@ def v0(result: str, section: str = "10.1") -> Origins:
     return {"v0": Origin(section, COMMITS["v0"], DATE, result)}
 
 
-def v1(result: str, section: str = "10.2", date: str = DATE) -> Origins:
+def v1(result: str, section: str = "10.2") -> Origins:
     """A real v1 service was seen to do so."""
-    return {"v1": Origin(section, COMMITS["v1"], date, result)}
+    return {"v1": Origin(section, COMMITS["v1"], DATE, result)}
 
 
 def both(result: str, section: str) -> Origins:
@@ -250,6 +250,13 @@ def parent(it: Moment) -> str:
     return it.earlier_ids[0]
 
 
+def parents_day(it: Moment) -> date | None:
+    """Return what is stored of that event beside its id: its day, by which it is partitioned, from contract v1 on."""
+    if it.contract == "v0":
+        return None
+    return datetime.fromisoformat(it.earlier[0]["event_timestamp"]).astimezone(UTC).date()
+
+
 def with_field(name: str, value: Any) -> Callable[[Moment], Any]:
     """Return a builder of an event with another value of one field."""
     changes: dict[str, Any] = {name: value}
@@ -359,7 +366,7 @@ SINGLE = (
         given=post(EVENTS, event()),
         request=post(EVENTS, event(parent_event_id=parent)),
         answer=STORED,
-        effect=Effect(rows=1, values={"parent_event_id": parent}),
+        effect=Effect(rows=1, values={"parent_event_id": parent, "parent_event_date": parents_day}),
     ),
     Case(
         name="event-with-unknown-parent",

@@ -41,7 +41,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         ("metrics-url", "base URL of its metrics port (v1)"),
         ("postgres", "conninfo or URL of its PostgreSQL; the password may be in POSTGRES_PASSWORD"),
         ("redis", "URL of its Redis; the password may be in REDIS_PASSWORD"),
-        ("control", "command that is called with stop or start and postgres or redis, for cases that need a fault"),
+        (
+            "control",
+            "command that is called with stop or start and postgres, redis or auth, for cases that need a fault",
+        ),
         ("report", "file for the result of every case, in JSON"),
     ):
         group.addoption(f"--{name}", default="", metavar=name.upper().replace("-", "_"), help=words)

@@ -8,6 +8,7 @@ import json
 import re
 import shlex
 import socket
+import ssl
 import subprocess
 import time
 import uuid
@@ -199,6 +200,7 @@ def schema_of_the_other(control: Control, postgres: Postgres) -> Iterator[None]:
 @contextmanager
 def without_partition(_control: Control, postgres: Postgres) -> Iterator[None]:
     """No partition takes the events of this month."""
+    postgres.tidy()  # the key of a parent's partition cannot be taken away while a child refers to it
     name = f"audit_events_{datetime.now(UTC):%Y_%m}"
     asked = "SELECT pg_get_expr(relpartbound, oid) AS bounds FROM pg_class WHERE oid = %s::regclass"
     row = postgres.execute(asked, [name]).fetchone()
@@ -312,7 +314,7 @@ class Beside:
         ]
         try:
             call(*argv)
-            yield Started(self._podman, name, self._api_port())
+            yield Started(self._podman, name, self._api_port(), self._target)
         finally:
             # A name that does not exist is no fault to rm.
             call(self._podman, "rm", "--force", "--ignore", "--volumes", "--time=0", name)
@@ -373,8 +375,8 @@ class Beside:
 class Started:
     """A service that was started beside the target's."""
 
-    def __init__(self, podman: str, name: str, port: int) -> None:
-        self._podman, self._name, self._port = podman, name, port
+    def __init__(self, podman: str, name: str, port: int, model: Target) -> None:
+        self._podman, self._name, self._port, self._model = podman, name, port, model
 
     def look(self) -> Ended:
         """Return how it is."""
@@ -399,7 +401,8 @@ class Started:
         deadline = time.monotonic() + seconds
         while True:
             try:
-                httpx.get(self.url() + "/", trust_env=False, timeout=5)
+                with client(self._model.ca_file) as http:
+                    http.get(self.url() + "/")
             except httpx.HTTPError:
                 now = self.look()
                 if now.code is not None or time.monotonic() > deadline:
@@ -414,7 +417,11 @@ class Started:
         parts = urlsplit(self.url())
         assert parts.hostname
         assert parts.port
-        with socket.create_connection((parts.hostname, parts.port), timeout=5) as connection:
+        with ExitStack() as undo:
+            connection = undo.enter_context(socket.create_connection((parts.hostname, parts.port), timeout=5))
+            if parts.scheme == "https":
+                trusted = ssl.create_default_context(cafile=self._model.ca_file or None)
+                connection = undo.enter_context(trusted.wrap_socket(connection, server_hostname=parts.hostname))
             head = f"POST {EVENTS} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n"
             connection.sendall(head.encode() + b'{"version"')
             time.sleep(0.5)  # it has begun to read
@@ -422,4 +429,5 @@ class Started:
 
     def url(self) -> str:
         """Return where its API is published."""
-        return "http://" + call(self._podman, "port", self._name, f"{self._port}/tcp").split()[0]
+        scheme = urlsplit(self._model.url).scheme
+        return f"{scheme}://" + call(self._podman, "port", self._name, f"{self._port}/tcp").split()[0]

@@ -7,7 +7,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 from ansible_collections.kubernaut.integration.tests.conformance.cases import (
@@ -384,7 +383,6 @@ class Start:
         ``fault`` is what keeps it out of there before.
     :param stops: once it has served, it must end within the 10 s that podman gives it with this exit status.
     :param unfinished: a request is still on its way when it is stopped.
-    :param fault_at_stop: a state of the stack in which it is stopped.
     """
 
     name: str
@@ -400,12 +398,9 @@ class Start:
     fault: str = ""
     stops: int | None = None
     unfinished: bool = False
-    fault_at_stop: str = ""
     replays: bool = False
 
 
-#: Services of v1 were started wrongly before this suite was there.
-v1_by_hand = partial(v1, date="2026-11")
 NOWHERE = "/etc/datastorage/nowhere.yaml"
 
 #: Keys that the two generations spell differently.
@@ -433,7 +428,7 @@ CAMEL: Mapping[str, Any] = {
 STARTS = (
     Start(
         name="as-it-is",
-        origins=v0("start to /health 200 in 0.26 s; batch 201") | v1_by_hand("start to /readyz 200; batch 201"),
+        origins=v0("start to /health 200 in 0.26 s; batch 201") | v1("start to /readyz 200; batch 201"),
         code=None,
         stops=0,
     ),
@@ -445,13 +440,6 @@ STARTS = (
         unfinished=True,
     ),
     Start(
-        name="stopped-last",
-        origins=v1_by_hand("stop order PG, Redis, DS, 10 s: 137 in 6 of 6"),
-        code=None,
-        stops=137,
-        fault_at_stop="both-stopped",
-    ),
-    Start(
         name="without-config-path",
         origins=v0("exit 1: CONFIG_PATH environment variable required (ADR-030), error CONFIG_PATH not set"),
         says=r"(?s)CONFIG_PATH environment variable required \(ADR-030\).*CONFIG_PATH not set",
@@ -459,7 +447,7 @@ STARTS = (
     ),
     Start(
         name="without-config-path-v1",
-        origins=v1_by_hand("exit 1 at once"),
+        origins=v1("exit 1 at once"),
         says="CONFIG_PATH",
         environment={"CONFIG_PATH": ""},
     ),
@@ -501,7 +489,7 @@ STARTS = (
     ),
     Start(
         name="wrong-password-v1",
-        origins=v1_by_hand("exit 1 after 19.5 s (28P01)"),
+        origins=v1("exit 1 after 19.5 s (28P01)"),
         says="28P01",
         secret={"password": "wrong"},
     ),
@@ -513,7 +501,7 @@ STARTS = (
     ),
     Start(
         name="empty-password-v1",
-        origins=v1_by_hand("exit 1 after 19.9 s (28P01)"),
+        origins=v1("exit 1 after 19.9 s (28P01)"),
         says="28P01",
         secret={"password": ""},
     ),
@@ -537,9 +525,7 @@ STARTS = (
     ),
     Start(
         name="no-postgresql-v1",
-        origins=v1_by_hand(
-            "exit 1 after 18.7 s, failed to create server after 10 attempts: failed to ping PostgreSQL: …"
-        ),
+        origins=v1("exit 1 after 18.7 s, failed to create server after 10 attempts: failed to ping PostgreSQL: …"),
         says="failed to create server after 10 attempts: .*failed to ping PostgreSQL: ",
         config={"database.host": "nowhere.invalid"},
     ),
@@ -551,7 +537,7 @@ STARTS = (
     ),
     Start(
         name="no-redis-v1",
-        origins=v1_by_hand("exit 1 after 37.1 s"),
+        origins=v1("exit 1 after 37.1 s"),
         says="failed to connect to Redis",
         config={"redis.addr": "nowhere.invalid:6379"},
         seconds=90,
@@ -577,37 +563,37 @@ STARTS = (
     ),
     Start(
         name="snake-case",
-        origins=v1_by_hand("v0-style file: exit 1 after 19.4 s, cannot parse …: failed to configure TLS"),
+        origins=v1("v0-style file: exit 1 after 19.4 s, cannot parse …: failed to configure TLS"),
         says=r"cannot parse .*failed to configure TLS \(sslmode is invalid\)",
         config={**dict.fromkeys(CAMEL, ABSENT), **SNAKE},
     ),
     Start(
         name="both-spellings",
-        origins=v0("batch 201") | v1_by_hand("batch 201"),
+        origins=v0("batch 201") | v1("batch 201"),
         code=None,
         config={**SNAKE, **CAMEL},
     ),
     Start(
         name="without-conn-max-lifetime",
-        origins=v1_by_hand('exit 1 after 19.3-19.9 s: invalid connMaxLifetime: time: invalid duration ""'),
+        origins=v1('exit 1 after 19.3-19.9 s: invalid connMaxLifetime: time: invalid duration ""'),
         says="invalid connMaxLifetime: time: invalid duration",
         config={"database.connMaxLifetime": ABSENT},
     ),
     Start(
         name="without-ssl-mode",
-        origins=v1_by_hand("exit 1 after 18.9 s: cannot parse …: failed to configure TLS (sslmode is invalid)"),
+        origins=v1("exit 1 after 18.9 s: cannot parse …: failed to configure TLS (sslmode is invalid)"),
         says=r"cannot parse .*failed to configure TLS \(sslmode is invalid\)",
         config={"database.sslMode": ABSENT},
     ),
     Start(
         name="without-signer",
-        origins=v1_by_hand("exit 1 after 20.0 s: signing certificate not found at … (AU-9)"),
+        origins=v1("exit 1 after 20.0 s: signing certificate not found at … (AU-9)"),
         says=r"signing certificate not found at .* \(AU-9\)",
         config={"server.signerCertDir": "/nowhere"},
     ),
     Start(
         name="without-kubeconfig",
-        origins=v1_by_hand("exit 1 at once: failed to load in-cluster kubernetes config (DD-AUTH-014)"),
+        origins=v1("exit 1 at once: failed to load in-cluster kubernetes config (DD-AUTH-014)"),
         says=r"failed to load in-cluster kubernetes config \(DD-AUTH-014\)",
         environment={"KUBECONFIG": ""},
     ),
@@ -620,8 +606,8 @@ STARTS = (
     ),
     Start(
         name="without-schema",
-        origins=v1_by_hand("exit 1 after 20.0 s: failed to ensure monthly partitions at startup: … (SQLSTATE 42P01)"),
+        origins=v1("exit 1 after 20.0 s: failed to ensure monthly partitions at startup: … (SQLSTATE 42P01)"),
         says=r"failed to ensure monthly partitions at startup: .*SQLSTATE 42P01",
-        fault="schema-missing",
+        config={"database.name": "postgres"},
     ),
 )

@@ -17,7 +17,7 @@ import pytest
 from ansible_collections.kubernaut.integration.plugins.module_utils import _state
 from ansible_collections.kubernaut.integration.tests.conformance.contract import HUMAN, SERVICE, STRANGER
 
-#: Whose token -> the variable of the environment (or of ``stack.env``) that holds it.
+#: Whose token -> the variable of the environment (or of ``stack.env``) that holds it, or with ``_FILE`` its file.
 TOKENS: Mapping[str, str] = {
     SERVICE: "DATASTORAGE_TOKEN",
     STRANGER: "DATASTORAGE_STRANGER_TOKEN",
@@ -101,7 +101,7 @@ def _named(wanted: Wanted, environ: Mapping[str, str]) -> Target:
     needed = {"POSTGRES": wanted.postgres, "REDIS": wanted.redis}
     if contract == "v1":
         needed |= {"HEALTH_URL": wanted.health_url, "METRICS_URL": wanted.metrics_url}
-        needed |= {f"{TOKENS[SERVICE]} in the environment": environ.get(TOKENS[SERVICE], "")}
+        needed |= {f"{TOKENS[SERVICE]} in the environment": _tokens(environ).get(SERVICE, "")}
     missing = [name for name, value in needed.items() if not value]
     if missing:
         raise TargetError(
@@ -181,4 +181,14 @@ def _base(url: str) -> str:
 
 
 def _tokens(environ: Mapping[str, str]) -> dict[str, str]:
-    return {identity: environ[name] for identity, name in TOKENS.items() if environ.get(name)}
+    """Return identity -> token, from the variable itself or else from the file that ``<variable>_FILE`` names."""
+    found = {}
+    for identity, name in TOKENS.items():
+        path = environ.get(f"{name}_FILE", "")
+        try:
+            token = environ.get(name, "") or (Path(path).read_text().strip() if path else "")
+        except OSError as error:
+            raise TargetError(f"{name}_FILE: {path}: {error.strerror}.") from None
+        if token:
+            found[identity] = token
+    return found

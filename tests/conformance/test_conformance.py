@@ -105,7 +105,6 @@ def test_start(bench: Bench, states: States, beside: Beside, start: Start) -> No
             wrong = attempt(replace(PROOF, name=start.name), other)
             assert not wrong, "\n".join(wrong)
         if start.stops is not None:
-            states.enter(start.fault_at_stop)
             with service.unfinished_request() if start.unfinished else nullcontext():
                 stopped(service, start.stops)
 

@@ -29,6 +29,7 @@ LABEL = "io.kubernaut.integration.stack"
 TAIL = 60
 
 _FATAL = re.compile(r"^fatal: \[(?P<host>[^\]]+)\]: FAILED! => ?\n(?P<block>(?: {4}.*\n|\n)*)", re.MULTILINE)
+_FIDELITY = re.compile(r"^fidelity: (\d+) of (\d+) observed cases pass", re.MULTILINE)
 _RECAP = re.compile(r"(\w+)=(\d+)")
 _HEADER = re.compile(r"^TASK \[(?:\S+ : )?(?P<name>.*?)\] \**$")
 
@@ -240,6 +241,37 @@ class Stack:
     def start(self, playbook: str | Path, **extra: Any) -> Playing:
         """Start a playbook on this stack and do not wait for it."""
         return Playing(playbook, **{**self.variables, **extra})
+
+    def conform(self, kept: Path) -> dict[str, Any]:
+        """Demand that its DataStorage passes every case of the contract that can be tried without a fault.
+
+        :param kept: file for the report.
+        :returns: the report; its ``cases`` have ``outcome`` and ``why``.
+        """
+        done = subprocess.run(
+            [
+                sys.executable,
+                "-m",
+                "pytest",
+                "-q",
+                "tests/conformance",
+                f"--stack={self.state_dir}",
+                f"--report={kept}",
+            ],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=LIMIT,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout
+        fidelity = _FIDELITY.search(done.stdout)
+        assert fidelity is not None, done.stdout
+        assert fidelity[1] == fidelity[2]
+        assert int(fidelity[1]) >= 100
+        report: dict[str, Any] = json.loads(kept.read_text())
+        return report
 
     def remove(self, **extra: Any) -> Run:
         """Take it down and demand that nothing is left."""

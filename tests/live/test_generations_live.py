@@ -65,6 +65,11 @@ def test_a_fresh_stack_is_of_the_other_generation(stack: Stack) -> None:
     assert V1 in verify(stack).ok().out
 
 
+def test_its_service_does_what_a_real_one_was_seen_to_do(stack: Stack, tmp_path: Path) -> None:
+    report = stack.conform(tmp_path / "report.json")
+    assert (report["reference_service"], report["contract"]) == (True, "v1")
+
+
 def test_the_api_speaks_tls_and_another_stack_finds_it_there(stack: Stack, tmp_path: Path) -> None:
     tls = {**TO_V1, "datastorage_tls": True}
     run = stack.play("integration", **tls).ok()

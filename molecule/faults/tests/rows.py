@@ -440,6 +440,7 @@ SERVICES = (
         deadline=30,
         around=dialled("unreadable-secret"),
         spoils=True,
+        slow=True,
     ),
     Row(
         name="secret-not-a-string",

@@ -108,7 +108,7 @@ def stack(home: Path, name: str, **changes: Any) -> Path:
 
 
 def test_the_only_stack_is_meant(tmp_path: Path) -> None:
-    stack(tmp_path, "gateway-mine")
+    only = stack(tmp_path, "gateway-mine")
     target = resolve(Wanted(), {}, tmp_path)
     assert (target.contract, target.url, target.health_url) == ("v0", "http://127.0.0.1:18100", target.metrics_url)
     assert target.postgres == "postgresql://slm_user@127.0.0.1:15443/action_history"
@@ -116,6 +116,13 @@ def test_the_only_stack_is_meant(tmp_path: Path) -> None:
     assert target.tokens == {"service": "own"}
     assert "it is" not in repr(target)
     assert resolve(Wanted(), {"DATASTORAGE_TOKEN": "another"}, tmp_path).tokens == {"service": "another"}
+    kept = tmp_path / "datastorage.token"
+    kept.write_text("kept\n")
+    (only / "stack.env").write_text(f"POSTGRES_PASSWORD=x\nREDIS_PASSWORD=\nDATASTORAGE_TOKEN_FILE={kept}\n")
+    assert resolve(Wanted(), {}, tmp_path).tokens == {"service": "kept"}
+    kept.unlink()
+    with pytest.raises(TargetError, match=f"^DATASTORAGE_TOKEN_FILE: {kept}: No such file"):
+        resolve(Wanted(), {}, tmp_path)
 
 
 def test_of_several_stacks_the_default_one_is_meant_or_none(tmp_path: Path) -> None:

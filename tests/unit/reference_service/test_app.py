@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 from uuid import UUID
 
@@ -42,9 +42,9 @@ class FakeStore:
         await self.ping()
         self.batches.append(list(events))
 
-    async def exists(self, event_id: UUID) -> bool:
+    async def day_of(self, event_id: UUID) -> date | None:
         await self.ping()
-        return event_id in self.known
+        return date(2026, 11, 22) if event_id in self.known else None
 
     async def query(self, query: EventQuery) -> Page:
         await self.ping()
@@ -158,6 +158,7 @@ def test_a_parent_must_exist(world: World) -> None:
     assert (answer.status_code, answer.json()["detail"]) == (400, "parent event does not exist")
     world.store.known.add(UUID(parent))
     assert world.client.post(EVENTS, json=event(parent_event_id=parent)).status_code == 201
+    assert world.store.single[-1].parent_event_date is None
 
 
 def test_a_batch(world: World) -> None:

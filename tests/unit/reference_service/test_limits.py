@@ -9,10 +9,13 @@ import contextlib
 import http.client
 import json
 import socket
+import ssl
+import subprocess
 import threading
 import time
 import tracemalloc
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -170,7 +173,7 @@ async def page(_request: Request) -> Response:
 class Server(uvicorn.Server):
     """The server with the service's limits and a small application, in a thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, pair: tuple[Path, Path] | None = None) -> None:
         async def refuse(request: Request, error: Exception) -> Response:
             return respond(request, error)
 
@@ -186,6 +189,8 @@ class Server(uvicorn.Server):
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
         settings = limits.settings(READ_TIMEOUT, WRITE_TIMEOUT)
+        if pair:
+            settings |= {"ssl_certfile": pair[0], "ssl_keyfile": pair[1]}
         app = RequestLimits(self.app, read_timeout=READ_TIMEOUT)
         super().__init__(uvicorn.Config(app, loop="asyncio", ws="none", lifespan="off", log_config=None, **settings))
 
@@ -200,11 +205,34 @@ class Server(uvicorn.Server):
         return len(self.server_state.connections)
 
 
+def started(server: Server) -> threading.Thread:
+    thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[server.listener])))
+    thread.start()
+    return thread
+
+
+def test_with_tls_a_client_that_only_waits_does_not_delay_the_end(tmp_path: Path) -> None:
+    """asyncio would wait half a minute for its farewell."""
+    certificate, key = tmp_path / "tls.crt", tmp_path / "tls.key"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=x", "-addext"]
+    command += ["subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run(command, check=True, capture_output=True)
+    server = Server((certificate, key))
+    thread = started(server)
+    trusted = ssl.create_default_context(cafile=certificate)
+    with trusted.wrap_socket(server.connect(), server_hostname="127.0.0.1") as client:
+        client.sendall(b"GET /echo HTTP/1.1\r\nhost: x\r\n\r\n")
+        assert b"200 OK" in client.recv(65536)
+        begin, server.should_exit = time.monotonic(), True
+        thread.join(ENDLESS)
+        assert not thread.is_alive()
+        assert time.monotonic() - begin < ENDLESS
+
+
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
     server = Server()
-    thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[server.listener])))
-    thread.start()
+    thread = started(server)
     yield server
     server.should_exit = server.force_exit = True
     thread.join(10)

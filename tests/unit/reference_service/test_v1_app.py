@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -56,8 +56,9 @@ class FakeStore:
         await self.ping()
         self.backend.events += events
 
-    async def exists(self, event_id: UUID) -> bool:
-        return event_id in {event.event_id for event in self.backend.events}
+    async def day_of(self, event_id: UUID) -> date | None:
+        days = {event.event_id: event.event_timestamp.date() for event in self.backend.events}
+        return days.get(event_id)
 
     async def query(self, query: EventQuery) -> Page:
         return Page([{"limit": query.limit}], 1)
@@ -292,6 +293,10 @@ def test_a_parent_that_is_stored(world: World) -> None:
     parent = world.api.post(EVENTS, json=event()).json()["event_id"]
     assert world.api.post(EVENTS, json=event(parent_event_id=f"urn:uuid:{parent}")).status_code == 201
     assert world.api.post(BATCH, json=[event(parent_event_id=parent)]).status_code == 201
+    first, *children = world.backend.events
+    assert [str(child.parent_event_id) for child in children] == [parent, parent]
+    day = f"{first.event_timestamp.date()}T00:00:00Z"
+    assert [child.parent_event_date for child in children] == [day, day]
 
 
 @pytest.mark.parametrize("query", ["since=1w", "until=tomorrow", "detail_key=component"])

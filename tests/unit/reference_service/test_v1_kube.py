@@ -7,13 +7,23 @@ from __future__ import annotations
 import base64
 import ssl
 import subprocess
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from reference_datastorage.v1.kube import Cluster, ClusterReviewer, KubeconfigError, ReviewError, load_kubeconfig
+from reference_datastorage import auth_stub
+from reference_datastorage.v1.kube import (
+    Cluster,
+    ClusterReviewer,
+    KubeconfigError,
+    ReviewError,
+    Verdict,
+    load_kubeconfig,
+)
 
 Tree = dict[str, Any]
 
@@ -104,6 +114,31 @@ def test_files_that_cannot_be_used(tmp_path: Path, content: object, reason: str)
 def test_a_missing_file() -> None:
     with pytest.raises(KubeconfigError, match=r"^open /nowhere: no such file or directory$"):
         load_kubeconfig("/nowhere")
+
+
+def test_a_connection_is_kept_and_made_anew_when_the_server_has_closed_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(auth_stub._Handler, "timeout", 0.2)
+    (tmp_path / "tokens.json").write_text('{"tokens": {"t": {"user": "u", "allowed": true}}}')
+    made = []
+    connect = Cluster.connect
+    monkeypatch.setattr(Cluster, "connect", lambda cluster: made.append(cluster) or connect(cluster))
+    with auth_stub.Stub(("127.0.0.1", 0), str(tmp_path / "tokens.json")) as stub:
+        thread = threading.Thread(target=stub.serve_forever, args=(0.02,))
+        thread.start()
+        reviewer = ClusterReviewer(Cluster("127.0.0.1", stub.server_address[1], "", None, ""), "default")
+        assert [reviewer.review("t", ("get", "create")) for _again in range(3)] == [Verdict("u", True)] * 3
+        assert len(made) == 1
+        assert reviewer.review("x", ("get",)) == Verdict(None, False)
+        time.sleep(0.6)
+        assert reviewer.review("t", ("get",)) == Verdict("u", True)
+        assert len(made) == 2
+        (tmp_path / "tokens.json").unlink()
+        with pytest.raises(ReviewError, match="answers 500"):
+            reviewer.review("t", ("get",))
+        stub.shutdown()
+        thread.join()
 
 
 def test_a_server_that_is_not_there() -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Protocol
 from uuid import UUID
 
@@ -26,7 +26,13 @@ from reference_datastorage.events import V0, Event, EventQuery, Rules, parse_bat
 from reference_datastorage.gotime import format_rfc3339
 from reference_datastorage.limits import MAX_BODY, RequestLimits
 from reference_datastorage.log import Logger
-from reference_datastorage.problems import ProblemError, database_problem, respond, validation_problem
+from reference_datastorage.problems import (
+    ProblemError,
+    SchemaError,
+    database_problem,
+    respond,
+    validation_problem,
+)
 from reference_datastorage.store import Page, PageTooLargeError, StoreError
 
 _log = Logger("datastorage")
@@ -44,8 +50,8 @@ class EventStore(Protocol):
     async def insert_batch(self, events: Sequence[Event]) -> None:
         """Store all events or none."""
 
-    async def exists(self, event_id: UUID) -> bool:
-        """Tell whether an event is stored."""
+    async def day_of(self, event_id: UUID) -> date | None:
+        """Return the day of a stored event."""
 
     async def query(self, query: EventQuery) -> Page:
         """Return a page of events."""
@@ -171,8 +177,7 @@ class Service:
         [event] = self.accept(request, [parse_event(value, datetime.now(UTC), self.rules)])
         started = time.monotonic()
         try:
-            await self.find_parent(event)
-            await self._store.insert(event)
+            await self._store.insert(await self.find_parent(event))
         except StoreError as error:
             _log.error(error, "Database write failed", **_identify(event))
             return await self._enqueue(event, error)
@@ -192,8 +197,7 @@ class Service:
         events = self.accept(request, parse_batch(value, datetime.now(UTC), self.rules))
         started = time.monotonic()
         try:
-            await self.find_parents(events)
-            await self._store.insert_batch(events)
+            await self._store.insert_batch(await self.find_parents(events))
         except StoreError as error:
             _log.error(error, "Batch database write failed", count=len(events))
             return await self.keep_batch(events, error)
@@ -224,13 +228,22 @@ class Service:
         """Judge valid events once more, all of a request together. Contract v0 takes them as they are."""
         return events
 
-    async def find_parent(self, event: Event, prefix: str = "") -> None:
-        """Refuse an event whose parent is not stored. Raises ProblemError and StoreError."""
-        if event.parent_event_id is not None and not await self._store.exists(event.parent_event_id):
+    async def find_parent(self, event: Event, prefix: str = "") -> Event:
+        """Return an event as it is to be stored. Raises StoreError, and ProblemError where its parent is not stored."""
+        if event.parent_event_id is None:
+            return event
+        day = await self._store.day_of(event.parent_event_id)
+        if day is None:
             raise validation_problem(f"{prefix}parent event does not exist")
+        return self.with_parent(event, day)
 
-    async def find_parents(self, events: Sequence[Event]) -> None:
-        """Refuse a batch with an event whose parent is not stored. Contract v0 does not look."""
+    def with_parent(self, event: Event, _day: date) -> Event:
+        """Return an event with what is stored of its parent: contract v0 keeps only the id."""
+        return event
+
+    async def find_parents(self, events: Sequence[Event]) -> Sequence[Event]:
+        """Return a batch as it is to be stored. Contract v0 does not look for parents."""
+        return events
 
     async def keep_batch(self, _events: Sequence[Event], error: StoreError) -> Response:
         """Answer a batch that PostgreSQL did not take: contract v0 has no second way for it."""
@@ -248,9 +261,7 @@ class Service:
         """Return the request's body. Raises ProblemError for the wrong type, and what the limits have."""
         content_type = request.headers.get("content-type", "")
         if content_type.split(";")[0].strip().lower() != "application/json":
-            raise validation_problem(
-                f'request body has an error: header Content-Type has unexpected value "{content_type}"'
-            )
+            raise SchemaError(f'request body has an error: header Content-Type has unexpected value "{content_type}"')
         try:
             return await request.body()
         except ClientDisconnect:

@@ -194,6 +194,7 @@ class Stub(ThreadingHTTPServer):
     """The server; one thread per connection, which client-go keeps open."""
 
     daemon_threads = True
+    request_queue_size = 64
 
     def __init__(self, address: tuple[str, int], tokens_file: str) -> None:
         """Bind the port. Raises OSError."""

@@ -28,6 +28,7 @@ MAX_CONNECTIONS = 512  # beyond, a request is answered with 503; beyond twice as
 MAX_BUFFERED = 32 * MIB  # bytes of all bodies that are being read or handled
 MAX_DECODED = 160 * MIB  # estimated bytes of all documents that are being handled
 SMALL = 64 * 1024  # bytes of a body, or of a document, that nobody counts
+FAREWELL = 0.5  # seconds for the end of TLS when the server ends
 LINGER = 5.0  # seconds that a client may go on sending after an answer that did not wait for its body
 
 # Bytes that a token of a document may take in memory beside its text, from what short strings and keys take.
@@ -250,6 +251,20 @@ class BoundedProtocol(H11Protocol):
         super().timeout_keep_alive_handler()
         if self.transport.get_write_buffer_size():
             self.transport.abort()
+
+    def shutdown(self) -> None:
+        """End with the server: with TLS, a client that only waits would not say farewell for half a minute."""
+        super().shutdown()
+        if self.transport.get_extra_info("ssl_object") is not None:
+            self._start("farewell", FAREWELL, self._leave)
+
+    def _leave(self) -> None:
+        """End a connection that is closed and has nothing more to send; look again later at another."""
+        if self.transport.is_closing() and not self.transport.get_write_buffer_size():
+            self.transport.abort()
+        else:
+            self._timers.pop("farewell")
+            self._start("farewell", FAREWELL, self._leave)
 
     def _no_head(self) -> None:
         """End the wait for a request: with an answer where a part of one came."""

@@ -16,7 +16,7 @@ import uuid
 from collections import deque
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import cast
 
 import psycopg
@@ -194,11 +194,12 @@ class Store:
             if len(records) > MIB:
                 await connection.close()  # libpq would keep its largest buffer
 
-    async def exists(self, event_id: uuid.UUID) -> bool:
-        """Tell whether an event is stored. Raises StoreError."""
+    async def day_of(self, event_id: uuid.UUID) -> date | None:
+        """Return the day of a stored event, by which it is partitioned; None when there is none. Raises StoreError."""
         async with self._connection(SINGLE_TIMEOUT) as connection:
-            cursor = await connection.execute(b"SELECT 1 FROM audit_events WHERE event_id = %s LIMIT 1", [event_id])
-            return await cursor.fetchone() is not None
+            question = b"SELECT event_date AS day FROM audit_events WHERE event_id = %s LIMIT 1"
+            row = await (await connection.execute(question, [event_id])).fetchone()
+            return None if row is None else cast(date, row["day"])
 
     async def query(self, query: EventQuery) -> Page:
         """Return the newest matching events first. Raises StoreError; PageTooLargeError for too many large ones."""

@@ -5,7 +5,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, date, datetime
 from typing import Protocol
 
 from starlette.applications import Starlette
@@ -123,10 +124,13 @@ class ServiceV1(Service):
             )
         return [attribute(request, event) for event in events]
 
-    async def find_parents(self, events: Sequence[Event]) -> None:
-        """Refuse a batch with an event whose parent is not stored. Raises ProblemError and StoreError."""
-        for index, event in enumerate(events):
-            await self.find_parent(event, f"event at index {index}: ")
+    def with_parent(self, event: Event, day: date) -> Event:
+        """Return an event with both parts of the key by which its parent is found."""
+        return replace(event, parent_event_date=f"{day}T00:00:00Z")
+
+    async def find_parents(self, events: Sequence[Event]) -> Sequence[Event]:
+        """Return a batch as it is to be stored. Raises StoreError, and ProblemError where a parent is not stored."""
+        return [await self.find_parent(event, f"event at index {index}: ") for index, event in enumerate(events)]
 
     async def keep_batch(self, events: Sequence[Event], error: StoreError) -> Response:
         """Answer a batch that PostgreSQL did not take: 202 when the dead letter queue has it all, else 500."""

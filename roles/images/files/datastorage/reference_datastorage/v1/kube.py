@@ -14,6 +14,7 @@ import http.client
 import json
 import os
 import ssl
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -69,23 +70,30 @@ class Cluster:
 
 
 class ClusterReviewer:
-    """Asks an API server, over one connection per token: nothing is remembered, so a revoked token fails at once."""
+    """Asks an API server, over one connection per thread. No answer is remembered: a revoked token fails at once."""
 
     def __init__(self, cluster: Cluster, namespace: str) -> None:
         """Remember whom to ask, and the namespace of the service that access is asked for."""
         self._cluster, self._namespace = cluster, namespace
+        self._kept = threading.local()
 
     def review(self, token: str, verbs: Sequence[str]) -> Verdict:
         """Say whose the token is, and whether that user has every one of ``verbs``. Blocks. Raises ReviewError."""
-        connection = self._cluster.connect()
+        kept: http.client.HTTPConnection | None = getattr(self._kept, "connection", None)
         try:
-            user = self._user(connection, token)
-            allowed = user is not None and all(self._may(connection, user, verb) for verb in verbs)
+            if kept is not None:
+                # The server may have closed it meanwhile: then it is asked once more.
+                with contextlib.suppress(ConnectionError, http.client.HTTPException):
+                    return self._review(kept, token, verbs)
+                kept.close()
+            self._kept.connection = self._cluster.connect()
+            return self._review(self._kept.connection, token, verbs)
         except (OSError, http.client.HTTPException, ValueError) as error:
             raise ReviewError(" ".join(str(error).split()) or type(error).__name__) from error
-        finally:
-            connection.close()
-        return Verdict(user, allowed)
+
+    def _review(self, connection: http.client.HTTPConnection, token: str, verbs: Sequence[str]) -> Verdict:
+        user = self._user(connection, token)
+        return Verdict(user, user is not None and all(self._may(connection, user, verb) for verb in verbs))
 
     def _user(self, connection: http.client.HTTPConnection, token: str) -> str | None:
         status = self._ask(connection, TOKEN_REVIEWS, "authentication.k8s.io/v1", "TokenReview", {"token": token})
