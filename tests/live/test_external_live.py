@@ -62,6 +62,22 @@ def test_postgresql_and_redis_are_used_where_they_are_and_left_there(live: Stack
     assert left_of(live.name) == before
 
 
+@pytest.mark.slow
+def test_a_container_makes_way_and_comes_back(live: Stack, guest: Stack) -> None:
+    """DataStorage goes first: one that outlives its Redis loses events."""
+    given = {"postgres_external": address(live, "postgres", 5432), "datastorage_port": 29001}
+    inside = {**given, "redis_port": 29003}
+    outside = {**given, "redis_external": address(live, "redis", 6379)}
+    own = [guest.container("datastorage"), guest.container("redis")]
+    assert PROOF in guest.play("integration", **inside).ok().out
+    run = guest.play("integration", "-v", **outside).ok()
+    assert PROOF in run.out
+    assert re.findall(r"removed container (\S+) \(exit 0", run.out) == own
+    assert [each for each in left_of(guest.name) if "_1" in each] == ["container " + guest.container("datastorage")]
+    assert PROOF in guest.play("integration", **inside).ok().out
+    assert sorted(each for each in left_of(guest.name) if "_1" in each) == sorted(f"container {name}" for name in own)
+
+
 def test_all_of_it_may_be_outside(live: Stack, guest: Stack) -> None:
     given = {f"{component}_external": f"127.0.0.1:{port}" for component, port in live.ports.items()}
     run = guest.play("integration", **given, stack_contract="auto").ok()
