@@ -242,23 +242,19 @@ class Stack:
         """Start a playbook on this stack and do not wait for it."""
         return Playing(playbook, **{**self.variables, **extra})
 
-    def conform(self, kept: Path) -> dict[str, Any]:
-        """Demand that its DataStorage passes every case of the contract that can be tried without a fault.
+    def conform(self, kept: Path, *options: str, **env: str) -> dict[str, Any]:
+        """Demand that its DataStorage passes every case of the contract that can be tried.
 
         :param kept: file for the report.
+        :param options: further ones of the suite, such as ``--faults``.
+        :param env: further variables of its environment.
         :returns: the report; its ``cases`` have ``outcome`` and ``why``.
         """
+        suite = [sys.executable, "-m", "pytest", "-q", "tests/conformance", f"--stack={self.state_dir}"]
         done = subprocess.run(
-            [
-                sys.executable,
-                "-m",
-                "pytest",
-                "-q",
-                "tests/conformance",
-                f"--stack={self.state_dir}",
-                f"--report={kept}",
-            ],
+            [*suite, f"--report={kept}", *options],
             cwd=ROOT,
+            env={**os.environ, **env},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -53,7 +53,8 @@ def test_postgresql_and_redis_are_used_where_they_are_and_left_there(live: Stack
 
     assert guest.play("integration", **given).ok().recap["changed"] == 0
     run = guest.play("diagnose", **given).ok()
-    assert "is healthy: its containers run" in run.out
+    # On a machine that is too busy for a look at everything, it says that instead.
+    assert re.search("is healthy: its containers run|nothing wrong was found", run.out), run.tail
     assert re.search(rf"postgres_external {re.escape(postgres)} +is outside: SELECT as", run.out)
 
     run = guest.play("teardown", **given, stack_stop_timeout=1).ok()

@@ -70,32 +70,6 @@ def test_its_service_does_what_a_real_one_was_seen_to_do(stack: Stack, tmp_path:
     assert (report["reference_service"], report["contract"]) == (True, "v1")
 
 
-def test_the_api_speaks_tls_and_another_stack_finds_it_there(stack: Stack, tmp_path: Path) -> None:
-    tls = {**TO_V1, "datastorage_tls": True}
-    run = stack.play("integration", **tls).ok()
-    url = f"https://127.0.0.1:{stack.ports['datastorage']}"
-    assert V1 in run.out
-    assert url in run.out
-    assert V1 in stack.play("verify", **tls).ok().out
-    assert stack.env["DATASTORAGE_URL"] == url
-    trusted = ssl.create_default_context(cafile=stack.env["TLS_CA_FILE"])
-    assert httpx.get(url + "/readyz", verify=trusted, trust_env=False).json() == {"status": "ready"}
-
-    guest = Stack("generationuser", {}, tmp_path)
-    given = {f"{name}_external": f"127.0.0.1:{stack.ports[name]}" for name in ("postgres", "redis")}
-    given |= {"datastorage_external": url, "stack_contract": "auto"}
-    given |= {"datastorage_token_file": stack.env["DATASTORAGE_TOKEN_FILE"]}
-    try:
-        complaint = guest.play("integration", **given).complaint
-        assert complaint.startswith("stack_contract: auto asks datastorage_external"), complaint
-        assert "self-signed certificate" in complaint
-        run = guest.play("integration", **given, datastorage_ca_file=stack.env["TLS_CA_FILE"]).ok()
-        assert f"contract v1 by the answer of datastorage_external {url[8:]} to GET /readyz" in run.out
-        assert V1 in run.out
-    finally:
-        guest.remove()
-
-
 def test_nor_is_it_taken_back(stack: Stack) -> None:
     before = ids(stack)
     assert stack.play("integration").complaint.endswith(REFUSED)
@@ -131,6 +105,32 @@ def test_a_schema_of_the_other_generation_is_named_though_everything_seems_ready
             assert verify(stack).complaint.endswith("[schema-generation]")
         finally:
             database.execute("ALTER TABLE audit_events RENAME COLUMN hash_of_another_generation TO event_hash")
+
+
+def test_the_api_speaks_tls_and_another_stack_finds_it_there(stack: Stack, tmp_path: Path) -> None:
+    tls = {**TO_V1, "datastorage_tls": True}
+    run = stack.play("integration", **tls).ok()
+    url = f"https://127.0.0.1:{stack.ports['datastorage']}"
+    assert V1 in run.out
+    assert url in run.out
+    assert V1 in stack.play("verify", **tls).ok().out
+    assert stack.env["DATASTORAGE_URL"] == url
+    trusted = ssl.create_default_context(cafile=stack.env["TLS_CA_FILE"])
+    assert httpx.get(url + "/readyz", verify=trusted, trust_env=False).json() == {"status": "ready"}
+
+    guest = Stack("generationuser", {}, tmp_path)
+    given = {f"{name}_external": f"127.0.0.1:{stack.ports[name]}" for name in ("postgres", "redis")}
+    given |= {"datastorage_external": url, "stack_contract": "auto"}
+    given |= {"datastorage_token_file": stack.env["DATASTORAGE_TOKEN_FILE"]}
+    try:
+        complaint = guest.play("integration", **given).complaint
+        assert complaint.startswith("stack_contract: auto asks datastorage_external"), complaint
+        assert "self-signed certificate" in complaint
+        run = guest.play("integration", **given, datastorage_ca_file=stack.env["TLS_CA_FILE"]).ok()
+        assert f"contract v1 by the answer of datastorage_external {url[8:]} to GET /readyz" in run.out
+        assert V1 in run.out
+    finally:
+        guest.remove()
 
 
 def test_a_signing_certificate_that_is_gone_is_named_and_made_again(stack: Stack) -> None:

@@ -170,7 +170,6 @@ def test_a_restart_is_found_without_events(proven: Stack, tmp_path: Path) -> Non
     assert re.search(rf"{proven.container('redis')} ended at {TIME}, and it runs again since {TIME}", result["msg"])
 
 
-@pytest.mark.slow
 def test_what_a_run_does_itself_is_not_reported(stack: Stack) -> None:
     podman("kill", stack.container("datastorage"))
     run = up(stack)
