@@ -17,9 +17,9 @@ description:
 options: {}
 notes:
   - Reads the variables C(stack_team), C(stack_contract), C(stack_contract_file), C(stack_run_id),
-    C(stack_teams), C(stack_credentials), C(postgres_external), C(redis_external) and C(datastorage_external) of the
-    play; a missing one takes the default of the role
-    P(kubernaut.integration.stack#role).
+    C(stack_teams), C(stack_credentials), C(migrations_dir), C(migrations_remote_src), C(postgres_external),
+    C(redis_external) and C(datastorage_external) of the play, and what the role P(kubernaut.integration.stack#role) has
+    registered; a missing one takes the default of that role.
 """
 
 EXAMPLES = r"""
@@ -109,14 +109,23 @@ from typing import Any
 from ansible.errors import AnsibleError
 from ansible.plugins.lookup import LookupBase
 
-from ansible_collections.kubernaut.integration.plugins.module_utils._contracts import AUTO
+from ansible_collections.kubernaut.integration.plugins.module_utils._contracts import AUTO, CONTRACTS
 from ansible_collections.kubernaut.integration.plugins.module_utils._plan import (
     DEFAULTS,
     OUTSIDE,
+    TEAMS,
     PlanError,
     plan,
 )
 from ansible_collections.kubernaut.integration.plugins.plugin_utils._told import told
+
+#: Variable of a task to which every contract is as good as another: names are all that it needs.
+ANY = "__stack_any_contract"
+
+
+def _knowing(team: str) -> str:
+    """Return a contract that has a row for a team."""
+    return next((name for name, row in CONTRACTS.items() if team in {**TEAMS, **row.teams}), next(iter(CONTRACTS)))
 
 
 class LookupModule(LookupBase):
@@ -129,7 +138,10 @@ class LookupModule(LookupBase):
         generated = self._templar.template(own).get("credentials") if own else None
         try:
             here = told({**self._where(variables or {}, given), **given})
-            return [plan(given, generated, here._replace(running=self._asked(variables or {})))]
+            asked = self._asked(variables or {})
+            if not asked[0] and (variables or {}).get(ANY):
+                asked = (_knowing(str(given.get("stack_team", DEFAULTS["stack_team"]))), "")
+            return [plan(given, generated, here._replace(running=asked))]
         except PlanError as error:
             raise AnsibleError(str(error)) from None
 

@@ -13,7 +13,7 @@ import os
 import re
 import secrets
 import subprocess
-from typing import Any, Dict, List, Mapping, Optional, Sequence
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Set
 from urllib.parse import urlsplit
 
 from ansible_collections.kubernaut.integration.plugins.module_utils import _files
@@ -82,6 +82,13 @@ def make_pair(subject: str, names: Sequence[str] = ()) -> Dict[str, str]:
     return {CERTIFICATE: blocks["CERTIFICATE"], KEY: blocks["PRIVATE KEY"]}
 
 
+def _names(certificate: str) -> Set[str]:
+    """Return the names that a certificate is for, as :func:`make_pair` takes them."""
+    said = _openssl(["x509", "-noout", "-ext", "subjectAltName"], certificate).stdout
+    found = [name.strip() for line in said.splitlines()[1:] for name in line.split(",")]
+    return {name.replace("IP Address:", "IP:") for name in found if name}
+
+
 def pair(directory: str, check: bool, subject: str, names: Sequence[str] = ()) -> Dict[str, str]:
     """Return the certificate and key that are there, or new ones where they are missing, do not fit or expire soon.
 
@@ -91,7 +98,8 @@ def pair(directory: str, check: bool, subject: str, names: Sequence[str] = ()) -
     if all(found.values()):
         lasts = _openssl(["x509", "-noout", "-pubkey", "-checkend", str(LEAST)], found[CERTIFICATE])
         public = _openssl(["pkey", "-pubout"], found[KEY])
-        if lasts.returncode == public.returncode == 0 and public.stdout and lasts.stdout.startswith(public.stdout):
+        fits = public.stdout and lasts.stdout.startswith(public.stdout) and _names(found[CERTIFICATE]) == {*names}
+        if lasts.returncode == public.returncode == 0 and fits:
             return found
     return dict.fromkeys(found, "") if check else make_pair(subject, names)
 
@@ -203,7 +211,8 @@ def run(options: Options, context: Context) -> Result:
     state = os.path.join(state_home(options["state_dir"]), options["name"])
     kept = os.path.join(state, TOKEN)
     token = find_token(options, kept)
-    authority = options["ca_file"] if options["outside"] else os.path.join(state, AUTHORITY) if options["tls"] else ""
+    kept_authority = os.path.join(state, AUTHORITY)
+    authority = options["ca_file"] if options["outside"] else kept_authority if options["tls"] else ""
     if not options["create"]:
         changed_kept = bool(options["outside"] and token and _keep(kept, token + "\n", context.check))
         return {
@@ -230,8 +239,10 @@ def run(options: Options, context: Context) -> Result:
     if not context.check:
         make_private(os.path.join(state, "config"))
     changed += _install(directory, files, owner, context.check)
-    if options["tls"]:
-        api = os.path.join(state, "config", "api")
+    api = os.path.join(state, "config", "api")
+    if not options["tls"]:
+        changed += _removed([*(os.path.join(api, name) for name in (CERTIFICATE, KEY)), kept_authority], context.check)
+    else:
         shown = pair(api, context.check, "datastorage-" + options["name"], options["names"])
         changed += _install(api, shown, owner, context.check)
         changed += [authority] if _keep(authority, shown[CERTIFICATE], context.check) else []
@@ -250,6 +261,14 @@ def run(options: Options, context: Context) -> Result:
         "ca_file": authority,
         "content_hash": content_hash,
     }
+
+
+def _removed(paths: Sequence[str], check: bool) -> List[str]:
+    """Remove the files that are there of these, and return which."""
+    there = [path for path in paths if os.path.exists(path)]
+    for path in there if not check else ():
+        os.unlink(path)
+    return there
 
 
 def _keep(path: str, text: str, check: bool) -> bool:

@@ -81,8 +81,6 @@ SQL_CAUSES: Mapping[str, Finding] = {
     ),
     "53100": Finding("disk-full", "PostgreSQL has no disk space left: free some on its volume"),
 }
-#: What Go's server says to a request without TLS.
-_WANTS_TLS = "HTTP request to an HTTPS server"
 _REFUSED = Finding("insert-refused", "PostgreSQL refuses the insert")
 
 
@@ -382,7 +380,8 @@ class Verifier:
         except _http.HttpBrokenError as error:
             raise _failure(
                 "wrong-service",
-                "What answers on %s broke off or is no DataStorage: read its container's log." % self.service,
+                "What answers on %s broke off or is no DataStorage: read its container's log, and see whether it speaks"
+                " TLS (datastorage_tls)." % self.service,
                 [str(error)],
             ) from error
         # A service that ran out of time answers 500, and its transaction may still be committed later.
@@ -411,7 +410,7 @@ class Verifier:
         if response.status >= 500:
             found = self.diagnosis()
             return _failure(found.id, "DataStorage could not write the events: %s" % found.text, [said])
-        if response.status == 400 and _WANTS_TLS in said:
+        if response.wants_tls:
             return _failure("tls-wanted", "DataStorage's API speaks TLS only: set datastorage_tls.", [said])
         if response.status == 400:
             skew = self.clock_skew()

@@ -492,6 +492,13 @@ CAUSES: Sequence[Cause] = (
         states=("tls",),
     ),
     Cause(
+        "tls-wanted",
+        "DataStorage's API speaks TLS only",
+        "set datastorage_tls",
+        DATASTORAGE,
+        states=("no tls",),
+    ),
+    Cause(
         "outside-away",
         "{subject} is not reached at port {port}: {said}",
         "start it, or correct its address ({prefix}_external)",

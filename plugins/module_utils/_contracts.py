@@ -15,7 +15,7 @@ from ansible_collections.kubernaut.integration.plugins.module_utils import _cont
 from ansible_collections.kubernaut.integration.plugins.module_utils._contract import Contract, Kind
 
 CONTRACTS: Mapping[str, Contract] = {"v0": _contract_v0.CONTRACT, "v1": _contract_v1.CONTRACT}
-#: Value of ``stack_contract`` that leaves it to the migrations.
+#: Value of ``stack_contract`` that leaves it to the migrations, or else to a service that runs already.
 AUTO = "auto"
 #: Key of a user's file: which contract it starts from.
 BASED_ON = "based_on"

@@ -26,7 +26,6 @@ from ansible_collections.kubernaut.integration.plugins.module_utils import (
     _causes,
     _contracts,
     _evidence,
-    _http,
     _ports,
     _postgres,
     _ready,
@@ -34,7 +33,7 @@ from ansible_collections.kubernaut.integration.plugins.module_utils import (
     _rootless,
     _schema,
 )
-from ansible_collections.kubernaut.integration.plugins.module_utils._access import TOKEN
+from ansible_collections.kubernaut.integration.plugins.module_utils._access import AUTHORITY, TOKEN
 from ansible_collections.kubernaut.integration.plugins.module_utils._files import read
 from ansible_collections.kubernaut.integration.plugins.module_utils._gate import Observation
 from ansible_collections.kubernaut.integration.plugins.module_utils._mask import (
@@ -360,19 +359,24 @@ class Look:
             "redis_port": self.port("redis"),
             "redis_password": self._redis_password() if redis_password is None else redis_password,
             "datastorage_port": self.port("datastorage"),
-            **{name: self.options[name] for name in ("health_port", *_http.TLS_SPEC)},
+            "health_port": self.options["health_port"],
+            "datastorage_tls": self.options["datastorage_tls"],
+            "datastorage_ca_file": self._authority(),
             "path": self.options["health_path"],
             "expect": self.options["expect"],
         }
+
+    def _authority(self) -> str:
+        """Return what is trusted at the API: the file that was named, or the one that the stack made for its own."""
+        made = os.path.join(self.directory, AUTHORITY)
+        return self.options["datastorage_ca_file"] or (made if os.path.exists(made) else "")
 
     def answer(self, component: str) -> None:
         """Ask a service once what its gate would ask, and write nothing."""
         ask: Mapping[str, _ready.Ask] = {
             "postgres": _ready.PostgresProbe(),
             "redis": lambda options, left: _ready.redis_observation(options, left, write=False),
-            "datastorage": lambda options, left: _ready.datastorage_observation(
-                _ready.health_of(options), options, left
-            ),
+            "datastorage": _ready.datastorage_observation,
         }
         self.harvest.answers[component] = ask[component](self.access(), _ready.ATTEMPT)
 

@@ -56,6 +56,11 @@ class Response:
     headers: Mapping[str, str]
     body: bytes
 
+    @property
+    def wants_tls(self) -> bool:
+        """Whether this is what Go's server says to a request without TLS."""
+        return self.status == 400 and b"HTTP request to an HTTPS server" in self.body[:200]
+
     def json(self) -> Any:
         """Return the decoded body.
 
@@ -153,6 +158,8 @@ def request(service: Service, method: str, path: str, timeout: float, body: Opti
             connection.connect()
         except socket.timeout as error:
             raise HttpTimeoutError("no connection to %s within %.1f s" % (where, timeout)) from error
+        except (ssl.SSLEOFError, ssl.SSLZeroReturnError) as error:  # a forwarder's port, and nobody behind it yet
+            raise HttpBrokenError("the connection to %s ended before there was TLS" % where) from error
         except ssl.SSLError as error:
             reason = getattr(error, "verify_message", "") or error.reason or str(error)
             raise HttpTlsError("no TLS with %s: %s" % (where, reason.lower().replace("_", " "))) from error

@@ -159,8 +159,9 @@ def choose(wanted: str, path: str, told: Told) -> Chosen:
         if told.running[0]:
             return Chosen(told.running[0], {}, told.running[1])
         raise PlanError(
-            "stack_contract: auto finds the contract by a file in migrations_dir (%s) or by datastorage_external, and "
-            "there is none of them; name the contract." % ", ".join(sorted(row.marker for row in CONTRACTS.values()))
+            "stack_contract: auto finds the contract by a file in migrations_dir (%s) or by what datastorage_external "
+            "answers, and neither tells; name the contract."
+            % ", ".join(sorted(row.marker for row in CONTRACTS.values()))
         )
     if wanted not in CONTRACTS:
         raise PlanError(

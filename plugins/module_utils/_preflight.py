@@ -209,10 +209,20 @@ def ask(service: _http.Service) -> Tuple[str, str]:
     for name, contract in CONTRACTS.items():
         try:
             response = service.get(contract.known_by, ASK_TIMEOUT)
+        except _http.HttpTlsError as error:
+            raise PhaseError(
+                "datastorage_ca_file: auto asks %s, and there is %s; name the certificate to trust." % (where, error),
+                cause="tls-untrusted",
+            ) from None
         except _http.HttpError as error:
             raise PhaseError(
                 "stack_contract: auto asks %s, and there is %s; start it, or name the contract." % (where, error)
             ) from None
+        if response.wants_tls:
+            raise PhaseError(
+                "datastorage_external: %s:%d speaks TLS only; write it with https://." % (service.host, service.port),
+                cause="tls-wanted",
+            )
         if response.status in (200, 503):
             return name, "the answer of %s to GET %s" % (where, contract.known_by)
     raise PhaseError(
@@ -224,6 +234,7 @@ def ask(service: _http.Service) -> Tuple[str, str]:
 def _trust(variables: Mapping[str, Any]) -> Optional[ssl.SSLContext]:
     """Return whom to trust at DataStorage's API, as far as variables of the stack say it."""
     options = {name: variables.get(name) or option["default"] for name, option in _http.TLS_SPEC.items()}
+    check_boolean("datastorage_tls", options["datastorage_tls"])
     return _http.trust({**options, "datastorage_tls": boolean(options["datastorage_tls"])})
 
 

@@ -185,9 +185,9 @@ def _gate(
     verdict = wait(lambda left: ask(options, left), options["timeout"], watch, options["stable_for"])
     marks: Sequence[str] = ()
     if watch and prefix and verdict.last.state in _NO_ANSWER:
-        own = watch.own_address(options.get("health_port") or options[prefix + "_port"])
-        elsewhere = {prefix + "_host": own[0], prefix + "_port": own[1], "health_port": 0} if own else {}
-        there = {**options, **elsewhere} if own else None
+        asked = "health_port" if options.get("health_port") else prefix + "_port"
+        own = watch.own_address(options[asked])
+        there = {**options, prefix + "_host": own[0], asked: own[1]} if own else None
         if there and attempt(lambda left: ask(there, left), ATTEMPT).ready:
             marks = (_causes.OWN_ADDRESS,)
     return conclude(subject, verdict, watch, options, marks)
@@ -327,18 +327,19 @@ def _redis_refusal(text: str) -> Observation:
 
 
 def health_of(options: Options) -> _http.Service:
-    """Return where DataStorage says how it is: a port of its own speaks plain HTTP, whatever the API does.
-
-    :raises PhaseError: the API's certificate cannot be judged.
-    """
+    """Return where DataStorage says how it is: a port of its own speaks plain HTTP, whatever the API does."""
     host = options["datastorage_host"]
     if options["health_port"]:
         return _http.Service(host, options["health_port"])
     return _http.Service(host, options["datastorage_port"], tls=_http.trust(options))
 
 
-def datastorage_observation(service: _http.Service, options: Options, left: float) -> Observation:
-    """Demand 200 and a JSON body that says what it must."""
+def datastorage_observation(options: Options, left: float) -> Observation:
+    """Demand 200 and a JSON body that says what it must.
+
+    :raises PhaseError: the API's certificate cannot be judged.
+    """
+    service = health_of(options)
     try:
         answer = service.get(options["path"], min(left, ATTEMPT))
     except _http.HttpRefusedError:
@@ -353,6 +354,8 @@ def datastorage_observation(service: _http.Service, options: Options, left: floa
         body = answer.json()
     except _http.HttpBrokenError:
         body = None
+    if answer.wants_tls:
+        return Observation(False, "no tls", answer.text(100), final=True)
     if not isinstance(body, dict):
         said = "%s answered %d without a JSON object: %s" % (options["path"], answer.status, answer.text(100))
         return Observation(False, "body", said)
@@ -402,10 +405,7 @@ def hopeless(lines: Sequence[str]) -> bool:
 
 def run_datastorage(options: Options, context: Context) -> Result:
     """Gate ``datastorage_ready``."""
-    service = health_of(options)
-    return _gate(
-        DATASTORAGE, options, context, lambda given, left: datastorage_observation(service, given, left), hopeless
-    )
+    return _gate(DATASTORAGE, options, context, datastorage_observation, hopeless)
 
 
 def run_names(options: Options, context: Context) -> Result:

@@ -65,8 +65,11 @@ options:
         default: false
   variables:
     description: >-
-      The variables C(stack_team), C(stack_contract), C(stack_run_id), C(stack_teams) and C(stack_credentials), for a
-      look at whether they make a stack; missing ones take their defaults.
+      The variables C(stack_team), C(stack_contract), C(stack_contract_file), C(stack_run_id), C(stack_teams),
+      C(stack_credentials), C(migrations_dir), C(migrations_remote_src), C(postgres_external), C(redis_external),
+      C(datastorage_external), C(datastorage_tls) and C(datastorage_ca_file), for a look at whether they make a stack;
+      missing ones take their defaults. Where C(stack_contract) is V(auto) and no file tells it, C(datastorage_external)
+      is asked over HTTP for the paths by which a generation is known.
     type: dict
     default: {}
   numbers:

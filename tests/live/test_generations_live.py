@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import re
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
@@ -124,13 +125,16 @@ def test_the_api_speaks_tls_and_another_stack_finds_it_there(stack: Stack, tmp_p
     given |= {"datastorage_token_file": stack.env["DATASTORAGE_TOKEN_FILE"]}
     try:
         complaint = guest.play("integration", **given).complaint
-        assert complaint.startswith("stack_contract: auto asks datastorage_external"), complaint
-        assert "self-signed certificate" in complaint
-        run = guest.play("integration", **given, datastorage_ca_file=stack.env["TLS_CA_FILE"]).ok()
+        assert complaint.startswith("datastorage_ca_file: auto asks datastorage_external"), complaint
+        assert "self-signed certificate; name the certificate to trust" in complaint
+        given |= {"datastorage_ca_file": stack.env["TLS_CA_FILE"]}
+        run = guest.play("integration", **given).ok()
         assert f"contract v1 by the answer of datastorage_external {url[8:]} to GET /readyz" in run.out
         assert V1 in run.out
+        run = guest.play("diagnose", **given).ok()
+        assert re.search(rf"datastorage_external {url[8:]} +is outside: /readyz answered 200", run.out), run.tail
     finally:
-        guest.remove()
+        guest.remove(**given)
 
 
 def test_a_signing_certificate_that_is_gone_is_named_and_made_again(stack: Stack) -> None:

@@ -37,6 +37,17 @@ def test_lookup_names_the_bad_variable() -> None:
         look_up({"stack_team": "nobody"})
 
 
+def test_lookup_believes_what_the_check_was_answered_and_else_asks_for_a_name_unless_any_will_do() -> None:
+    given: dict[str, Any] = {"stack_contract": "auto", "datastorage_external": "db:1"}
+    asked = {"__stack_checked": {"contract": {"name": "v1", "source": "its answer"}}}
+    assert look_up({**given, **asked})[0]["contract_source"] == "its answer"
+    with pytest.raises(AnsibleError, match="what datastorage_external answers, and neither tells; name the contract"):
+        look_up({**given, "__stack_checked": {"at": 1.0}})
+    for team, contract in (("gateway", "v0"), ("apifrontend", "v1")):
+        (found,) = look_up({**given, "stack_team": team, "__stack_any_contract": True})
+        assert (found["name"], found["contract_name"]) == (team, contract)
+
+
 SPEC = {"image": "sha256:1", "command": ["a", "b"]}
 
 

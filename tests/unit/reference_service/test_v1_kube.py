@@ -116,8 +116,9 @@ def test_a_missing_file() -> None:
         load_kubeconfig("/nowhere")
 
 
+@pytest.mark.parametrize("over_tls", [False, True])
 def test_a_connection_is_kept_and_made_anew_when_the_server_has_closed_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pair: tuple[str, str], over_tls: bool
 ) -> None:
     monkeypatch.setattr(auth_stub._Handler, "timeout", 0.2)
     (tmp_path / "tokens.json").write_text('{"tokens": {"t": {"user": "u", "allowed": true}}}')
@@ -125,9 +126,18 @@ def test_a_connection_is_kept_and_made_anew_when_the_server_has_closed_it(
     connect = Cluster.connect
     monkeypatch.setattr(Cluster, "connect", lambda cluster: made.append(cluster) or connect(cluster))
     with auth_stub.Stub(("127.0.0.1", 0), str(tmp_path / "tokens.json")) as stub:
+        trusted = None
+        if over_tls:
+            for name, text in zip(("crt", "key"), pair, strict=True):
+                (tmp_path / name).write_text(text)
+            server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            server.load_cert_chain(tmp_path / "crt", tmp_path / "key")
+            stub.socket = server.wrap_socket(stub.socket, server_side=True)
+            trusted = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            trusted.check_hostname, trusted.verify_mode = False, ssl.CERT_NONE
         thread = threading.Thread(target=stub.serve_forever, args=(0.02,))
         thread.start()
-        reviewer = ClusterReviewer(Cluster("127.0.0.1", stub.server_address[1], "", None, ""), "default")
+        reviewer = ClusterReviewer(Cluster("127.0.0.1", stub.server_address[1], "", trusted, ""), "default")
         assert [reviewer.review("t", ("get", "create")) for _again in range(3)] == [Verdict("u", True)] * 3
         assert len(made) == 1
         assert reviewer.review("x", ("get",)) == Verdict(None, False)

@@ -95,9 +95,14 @@ def test_the_api_has_a_certificate_for_its_names_that_clients_trust(home: Path) 
     assert shown.read_text() != (home / "wf/config/access/tls.crt").read_text()
     assert not run(home, **given)["changed"]
     assert run(home, create=False, tls=True)["ca_file"] == first["ca_file"]
+    assert run(home, stub_url=STUB, tls=True, names=["DNS:localhost"])["changed"]
+    assert not run(home, stub_url=STUB, tls=True, names=["DNS:localhost"])["changed"]
     assert run(home, create=False, tls=True, outside=True)["ca_file"] == ""
     assert run(home, create=False, tls=True, outside=True, ca_file="/x.pem")["ca_file"] == "/x.pem"
-    assert run(home, stub_url=STUB)["content_hash"] != first["content_hash"]
+    again = run(home, stub_url=STUB)
+    assert again["content_hash"] != first["content_hash"]
+    assert [Path(path).name for path in again["changed_files"]] == ["tls.crt", "tls.key", "datastorage.crt"]
+    assert not shown.exists()
 
 
 def test_check_mode_makes_nothing(home: Path) -> None:

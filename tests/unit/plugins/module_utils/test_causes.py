@@ -132,6 +132,7 @@ CASES: list[tuple[str, Evidence]] = [
     ("name-server-dead", seen(NETWORK, "no such name", "x cannot be resolved")),
     ("no-getent", seen(NETWORK, "no getent")),
     ("tls-untrusted", seen(DATASTORAGE, "tls", "no TLS with 127.0.0.1:8080: self-signed certificate")),
+    ("tls-wanted", seen(DATASTORAGE, "no tls", "Client sent an HTTP request to an HTTPS server.")),
     ("outside-away", seen(REDIS, "silent", "no answer within 2 s", marks=marks(_causes.OUTSIDE))),
     ("silent", seen(REDIS, "silent", "no answer within 2 s")),
     ("not-listening", seen(POSTGRES, "refused", "connection refused")),

@@ -225,3 +225,19 @@ def test_file_with_no_certificate_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x").write_text("x")
     with pytest.raises(PhaseError, match=r"^datastorage_ca_file: .*: there is no certificate in it; name a PEM file"):
         tls(str(tmp_path / "x"))
+
+
+def test_an_end_before_there_is_tls_may_pass() -> None:
+    """A forwarder's port takes connections before anybody listens behind it."""
+    with socket.create_server((HOST, 0)) as listener:
+
+        def hang_up() -> None:
+            connection, _peer = listener.accept()
+            connection.recv(65536)
+            connection.close()
+
+        thread = threading.Thread(target=hang_up)
+        thread.start()
+        with pytest.raises(_http.HttpBrokenError, match="ended before there was TLS"):
+            _http.Service(HOST, listener.getsockname()[1], tls=tls()).get("/", 5)
+        thread.join()

@@ -77,6 +77,36 @@ def test_a_running_service_is_asked_for_its_contract(paths: dict[str, int], cont
             server.shutdown()
     with pytest.raises(PhaseError, match=r"^stack_contract: auto asks .* [Cc]onnection refused; start it, or name"):
         run(variables=variables)
+    with pytest.raises(PhaseError, match=r"^datastorage_tls: 'maybe' is neither true nor false"):
+        run(variables={**variables, "datastorage_tls": "maybe"})
+
+
+@pytest.mark.parametrize(
+    ("answer", "tls", "says"),
+    [
+        (
+            b"HTTP/1.1 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n",
+            False,
+            "write it with https://",
+        ),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", True, "wrong version number; name the certificate to trust"),
+    ],
+)
+def test_what_is_asked_in_the_wrong_way_is_named(answer: bytes, tls: bool, says: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def refuse() -> None:
+            connection, _peer = listener.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(answer)
+
+        thread = threading.Thread(target=refuse)
+        thread.start()
+        where = "127.0.0.1:%d" % listener.getsockname()[1]
+        with pytest.raises(PhaseError, match=says):
+            run(variables={"stack_contract": "auto", "datastorage_external": where, "datastorage_tls": tls})
+        thread.join()
 
 
 @pytest.mark.parametrize(

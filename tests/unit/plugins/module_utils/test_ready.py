@@ -282,6 +282,8 @@ DATASTORAGE = {
     "health_port": 0,
     "path": "/health",
     "expect": HEALTHY,
+    "datastorage_tls": False,
+    "datastorage_ca_file": "",
 }
 
 
@@ -304,7 +306,7 @@ def test_datastorage_observation(
     monkeypatch: pytest.MonkeyPatch, status: int, body: str, state: str, says: str
 ) -> None:
     monkeypatch.setattr(_http.Service, "get", lambda *_: _http.Response(status, {}, body.encode()))
-    seen = _ready.datastorage_observation(_http.Service("127.0.0.1", 1), DATASTORAGE, 1.0)
+    seen = _ready.datastorage_observation(DATASTORAGE, 1.0)
     assert (seen.state, seen.ready, seen.final) == (state, state == "ready", False)
     assert says in seen.detail
 
@@ -323,7 +325,55 @@ def test_datastorage_that_cannot_be_asked(monkeypatch: pytest.MonkeyPatch, error
         raise error
 
     monkeypatch.setattr(_http.Service, "get", fail)
-    assert _ready.datastorage_observation(_http.Service("127.0.0.1", 1), DATASTORAGE, 1.0).state == state
+    assert _ready.datastorage_observation(DATASTORAGE, 1.0).state == state
+
+
+@pytest.mark.parametrize(("health_port", "inner"), [(0, 8080), (28100, 8081)])
+def test_a_datastorage_behind_a_dead_port_is_looked_for_at_its_own_address(
+    monkeypatch: pytest.MonkeyPatch, health_port: int, inner: int
+) -> None:
+    asked = []
+
+    class Aside(_watch.Watch):
+        """A container that runs and listens at an address of its own."""
+
+        def __init__(self, _podman: Podman, name: str) -> None:
+            self.name = name
+            self._first = {"Id": "1", "State": {"StartedAt": "now"}, "RestartCount": 0}
+
+        def __call__(self, certain: bool) -> None:
+            pass
+
+        def demand_port(self, variable: str, port: int) -> None:
+            pass
+
+        def own_address(self, port: int) -> tuple[str, int]:
+            assert port == (health_port or 18100)
+            return "10.89.0.5", inner
+
+        def last_words(self) -> list[str]:
+            return []
+
+        log = last_words
+
+        def evidence(self) -> Any:
+            return frozenset(), {}, None
+
+    def get(service: _http.Service, _path: str, _timeout: float) -> _http.Response:
+        asked.append((service.host, service.port))
+        if service.host == "127.0.0.1":
+            raise _http.HttpRefusedError("no connection")
+        return _http.Response(200, {}, json.dumps(HEALTHY).encode())
+
+    monkeypatch.setattr(_ready, "Watch", Aside)
+    monkeypatch.setattr(_http.Service, "get", get)
+    given = {**{name: option.get("default") for name, option in _ready.DATASTORAGE_PHASE.argument_spec.items()}}
+    given |= {**DATASTORAGE, "health_port": health_port, "container": "ds", "timeout": 0.0}
+    with pytest.raises(PhaseError) as failure:
+        _ready.run_datastorage(given, Context())
+    assert failure.value.cause == "published-port-dead"
+    assert asked[0] == ("127.0.0.1", health_port or 18100)
+    assert asked[-1] == ("10.89.0.5", inner)
 
 
 class FakePodman(Podman):

@@ -177,7 +177,8 @@ class Service:
         [event] = self.accept(request, [parse_event(value, datetime.now(UTC), self.rules)])
         started = time.monotonic()
         try:
-            await self._store.insert(await self.find_parent(event))
+            event = await self.find_parent(event)
+            await self._store.insert(event)
         except StoreError as error:
             _log.error(error, "Database write failed", **_identify(event))
             return await self._enqueue(event, error)
@@ -197,7 +198,8 @@ class Service:
         events = self.accept(request, parse_batch(value, datetime.now(UTC), self.rules))
         started = time.monotonic()
         try:
-            await self._store.insert_batch(await self.find_parents(events))
+            events = await self.find_parents(events)
+            await self._store.insert_batch(events)
         except StoreError as error:
             _log.error(error, "Batch database write failed", count=len(events))
             return await self.keep_batch(events, error)
@@ -241,7 +243,7 @@ class Service:
         """Return an event with what is stored of its parent: contract v0 keeps only the id."""
         return event
 
-    async def find_parents(self, events: Sequence[Event]) -> Sequence[Event]:
+    async def find_parents(self, events: list[Event]) -> list[Event]:
         """Return a batch as it is to be stored. Contract v0 does not look for parents."""
         return events
 

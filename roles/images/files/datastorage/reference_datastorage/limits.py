@@ -10,6 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
+import sys
+import termios
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextvars import ContextVar
 from typing import Any
@@ -260,11 +263,19 @@ class BoundedProtocol(H11Protocol):
 
     def _leave(self) -> None:
         """End a connection that is closed and has nothing more to send; look again later at another."""
-        if self.transport.is_closing() and not self.transport.get_write_buffer_size():
+        if self.transport.is_closing() and not self.transport.get_write_buffer_size() and not self._unsent():
             self.transport.abort()
         else:
             self._timers.pop("farewell")
             self._start("farewell", FAREWELL, self._leave)
+
+    def _unsent(self) -> int:
+        """Return the bytes that the kernel still has for the client; with TLS, the transport knows its own only."""
+        try:
+            queued = fcntl.ioctl(self.transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, bytes(4))
+        except (OSError, ValueError):  # closed meanwhile
+            return 0
+        return int.from_bytes(queued, sys.byteorder)
 
     def _no_head(self) -> None:
         """End the wait for a request: with an answer where a part of one came."""

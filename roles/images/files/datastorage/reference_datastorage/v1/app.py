@@ -128,7 +128,7 @@ class ServiceV1(Service):
         """Return an event with both parts of the key by which its parent is found."""
         return replace(event, parent_event_date=f"{day}T00:00:00Z")
 
-    async def find_parents(self, events: Sequence[Event]) -> Sequence[Event]:
+    async def find_parents(self, events: list[Event]) -> list[Event]:
         """Return a batch as it is to be stored. Raises StoreError, and ProblemError where a parent is not stored."""
         return [await self.find_parent(event, f"event at index {index}: ") for index, event in enumerate(events)]
 

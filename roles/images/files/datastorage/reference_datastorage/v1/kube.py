@@ -83,7 +83,7 @@ class ClusterReviewer:
         try:
             if kept is not None:
                 # The server may have closed it meanwhile: then it is asked once more.
-                with contextlib.suppress(ConnectionError, http.client.HTTPException):
+                with contextlib.suppress(ConnectionError, ssl.SSLError, http.client.HTTPException):
                     return self._review(kept, token, verbs)
                 kept.close()
             self._kept.connection = self._cluster.connect()
