@@ -379,8 +379,8 @@ class Start:
     :param mode: permission bits of the database's secret file.
     :param network: empty for the stack's, ``service`` for that of the running service.
     :param fault: a state of the stack in which it is started.
-    :param replays: an event that only the dead letter queue has must be in PostgreSQL once the service has stopped;
-        ``fault`` is what keeps it out of there before.
+    :param replays: an event that only the dead letter queue has must come into PostgreSQL: of v0 once the service has
+        stopped, of v1 while it runs, and the entry stays. ``fault`` is what keeps it out of there before.
     :param stops: once it has served, it must end within the 10 s that podman gives it with this exit status.
     :param unfinished: a request is still on its way when it is stopped.
     """
@@ -600,6 +600,13 @@ STARTS = (
     Start(
         name="replay-on-stop",
         origins=v0("exit 0 after 5.25-5.36 s; DLQ entry replayed into PG with correct event_data"),
+        code=None,
+        replays=True,
+        fault="partition-missing",
+    ),
+    Start(
+        name="replay-while-it-runs",
+        origins=v1("DLQ replayed after 60-90 s; XLEN does not go down"),
         code=None,
         replays=True,
         fault="partition-missing",
