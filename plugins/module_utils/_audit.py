@@ -796,7 +796,8 @@ def run(options: Options, context: Context) -> Result:
     if context.check:
         where = (proof.expected, options["datastorage_host"], options["datastorage_port"])
         plan = "would write %d audit events to DataStorage at %s:%d and read them back twice" % where
-        return {**proof.as_dict(), "correlation_id": "", "elapsed": 0.0, "summary": plan, "skipped": True, "msg": plan}
+        said = {"summary": plan, "lines": ["  " + plan], "msg": plan}
+        return {**proof.as_dict(), **said, "correlation_id": "", "elapsed": 0.0, "skipped": True}
     begin = time.monotonic()
     events = build_events(contract, options["team"], correlation_id, datetime.datetime.now(datetime.timezone.utc))
     verifier = Verifier(options, contract, events, proof)

@@ -384,6 +384,7 @@ def test_check_mode_touches_nothing(stack: Stack, options: dict[str, Any]) -> No
     assert stack.posts == 0
     assert result["skipped"] is True
     assert result["summary"].startswith("would write 7 audit events")
+    assert result["lines"] == ["  " + result["summary"]]
     assert "changed" not in result
 
 
