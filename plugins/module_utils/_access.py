@@ -8,6 +8,7 @@ requests a token. With the stub of an API server, token and kubeconfig are made 
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
@@ -130,6 +131,14 @@ def _named(document: Mapping[str, Any], kind: str, name: Any) -> Mapping[str, An
     return {}
 
 
+def _holds_pem(data: Any) -> bool:
+    """Tell whether data of a kubeconfig are a certificate, as far as there are any."""
+    try:
+        return not data or b"-----BEGIN CERTIFICATE-----" in base64.b64decode(str(data), validate=True)
+    except ValueError:
+        return False
+
+
 def judge_kubeconfig(text: str, on_host: bool) -> str:
     """Return what is wrong with a kubeconfig for a service in a container, in words; empty when nothing is.
 
@@ -153,6 +162,8 @@ def judge_kubeconfig(text: str, on_host: bool) -> str:
             "names a file (%s), which the container does not have: write the data into it (kubectl config view --raw"
             " --flatten)" % elsewhere[0]
         )
+    if not _holds_pem(cluster.get("certificate-authority-data")):
+        return "has a certificate-authority-data that is no PEM in base64: write it anew (kubectl config view --raw)"
     host = urlsplit(str(cluster["server"])).hostname or ""
     if LOOPBACK.fullmatch(host) and not on_host:
         return (

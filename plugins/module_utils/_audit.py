@@ -81,6 +81,8 @@ SQL_CAUSES: Mapping[str, Finding] = {
     ),
     "53100": Finding("disk-full", "PostgreSQL has no disk space left: free some on its volume"),
 }
+#: What contract v1 answers when it cannot ask about a token.
+_API_SERVER = re.compile(r"\b(?:Authentication|Authorization) service unavailable")
 _REFUSED = Finding("insert-refused", "PostgreSQL refuses the insert")
 
 
@@ -361,6 +363,10 @@ class Verifier:
                 % self.service,
                 [str(error)],
             ) from error
+        except _http.HttpPlainError as error:
+            self.posted = self.in_doubt = False
+            text = "DataStorage's API speaks no TLS: leave datastorage_tls out."
+            raise _failure("tls-unwanted", text, [str(error)]) from error
         except _http.HttpTlsError as error:
             self.posted = self.in_doubt = False
             raise _failure(
@@ -407,6 +413,13 @@ class Verifier:
             found = self.diagnosis()
             text = "The events are queued in the DLQ, not in PostgreSQL: %s" % found.text
             return _failure(found.id, text, [said, *("last_error: " + _last_error(entry) for entry in entries)])
+        if response.status >= 500 and _API_SERVER.search(said):
+            return _failure(
+                "api-server-away",
+                "DataStorage cannot ask the API server of its kubeconfig about the token: start that server, or correct"
+                " its address or certificate authority in datastorage_kubeconfig.",
+                [said],
+            )
         if response.status >= 500:
             found = self.diagnosis()
             return _failure(found.id, "DataStorage could not write the events: %s" % found.text, [said])

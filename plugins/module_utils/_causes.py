@@ -27,6 +27,7 @@ KILLED = "killed"  # podman was told to kill the container
 PEER_FIRST = "peer first"  # PostgreSQL or Redis ended before DataStorage did
 OWN_ADDRESS = "own address"  # the container answers at its own address, past the published port
 OUTSIDE = "outside"  # no container of the stack is in question
+API_ANSWERS = "api answers"  # nothing at the port for health, but something at that of the API
 WAS_READY = "was ready"  # the gate had been satisfied once
 
 
@@ -127,6 +128,13 @@ _WHEN = "`podman events --stream=false --since 1h --filter container={container}
 _SLOW = "if the machine is only slow, raise stack_patience"
 _CONFIG = "correct the configuration that the container mounts; the datastorage role renders one that is read"
 _FILES = "correct the secret file; the datastorage role writes one that is read"
+
+#: PostgreSQL's refusals.
+_WRONG_LOGIN = (
+    r"SQLSTATE 28P01|password authentication failed(?: for user \\*\"(?P<user>[^\"\\]+)\\*\")?|no password supplied"
+)
+_NO_DATABASE = r"SQLSTATE 3D000|database \\*\"(?P<name>[^\"\\]+)\\*\" does not exist"
+_NO_USER = r"SQLSTATE 28000|role \\*\"(?P<user>[^\"\\]+)\\*\" does not exist|no pg_hba\.conf entry|pg_hba\.conf rejects"
 
 #: First the end of a container, whatever it is; then what its log says; then what a living one answers.
 CAUSES: Sequence[Cause] = (
@@ -267,7 +275,7 @@ CAUSES: Sequence[Cause] = (
     Cause(
         "no-cluster",
         "DataStorage of contract v1 found neither a kubeconfig nor a cluster to ask for tokens",
-        "give it a KUBECONFIG",
+        "set stack_contract to v1, and datastorage_kubeconfig, or datastorage_auth to stub",
         DATASTORAGE,
         said=r"failed to load in-cluster kubernetes config",
     ),
@@ -282,23 +290,45 @@ CAUSES: Sequence[Cause] = (
     # PostgreSQL's refusals, from the gate or from DataStorage's log.
     Cause(
         "postgres-password",
+        "PostgreSQL refuses the password of {user}",
+        "set postgres_password to the one that it has",
+        POSTGRES,
+        said=_WRONG_LOGIN,
+        marks=(OUTSIDE,),
+    ),
+    Cause(
+        "postgres-database",
+        "PostgreSQL has no database {name}",
+        "make it there, or set postgres_database",
+        POSTGRES,
+        said=_NO_DATABASE,
+        marks=(OUTSIDE,),
+    ),
+    Cause(
+        "postgres-user",
+        "PostgreSQL does not let {user} in",
+        "make the user there, or set postgres_user",
+        POSTGRES,
+        said=_NO_USER,
+        marks=(OUTSIDE,),
+    ),
+    Cause(
+        "postgres-password",
         "PostgreSQL refuses the password of {user}: a data volume keeps that of its first start",
         "set postgres_password to that one, or stack_credentials to what it was, " + _FRESH,
-        said=r"SQLSTATE 28P01|password authentication failed(?: for user \\*\"(?P<user>[^\"\\]+)\\*\")?"
-        r"|no password supplied",
+        said=_WRONG_LOGIN,
     ),
     Cause(
         "postgres-database",
         "PostgreSQL has no database {name}: a data volume keeps that of its first start",
         "set postgres_database to that one, " + _FRESH,
-        said=r"SQLSTATE 3D000|database \\*\"(?P<name>[^\"\\]+)\\*\" does not exist",
+        said=_NO_DATABASE,
     ),
     Cause(
         "postgres-user",
         "PostgreSQL does not let {user} in: a data volume keeps the user of its first start",
         "set postgres_user to that one, " + _FRESH,
-        said=r"SQLSTATE 28000|role \\*\"(?P<user>[^\"\\]+)\\*\" does not exist"
-        r"|no pg_hba\.conf entry|pg_hba\.conf rejects",
+        said=_NO_USER,
     ),
     Cause(
         "postgres-connections",
@@ -359,7 +389,8 @@ CAUSES: Sequence[Cause] = (
     ),
     Cause(
         "stopped",
-        "the container {container} ended in good order (exit status 0): somebody stopped it",
+        "the container {container} ended in good order (exit status 0): somebody stopped it, or what its image runs is "
+        "no service",
         _RERUN + "; " + _WHEN,
         exits=(0,),
     ),
@@ -457,7 +488,7 @@ CAUSES: Sequence[Cause] = (
     ),
     Cause(
         "wrong-service",
-        "what answers at {prefix}_port is not a healthy DataStorage ({said})",
+        "what answers at {variable} ({port}) is not a healthy DataStorage ({said})",
         "see what the image is, or who listens there with `ss -ltnp`",
         DATASTORAGE,
         states=("body",),
@@ -485,6 +516,13 @@ CAUSES: Sequence[Cause] = (
         states=("no getent",),
     ),
     Cause(
+        "tls-unwanted",
+        "DataStorage's API speaks no TLS",
+        "write datastorage_external without https://, or leave datastorage_tls out",
+        DATASTORAGE,
+        states=("plain",),
+    ),
+    Cause(
         "tls-untrusted",
         "{said}",
         "name the certificate to trust (datastorage_ca_file), or correct datastorage_tls",
@@ -499,8 +537,16 @@ CAUSES: Sequence[Cause] = (
         states=("no tls",),
     ),
     Cause(
+        "wrong-contract",
+        "DataStorage answers at datastorage_port ({api}), and nothing at datastorage_health_port ({port})",
+        "set stack_contract to the contract that it keeps, or correct datastorage_health_port",
+        DATASTORAGE,
+        states=("refused", "silent", "unreachable"),
+        marks=(API_ANSWERS,),
+    ),
+    Cause(
         "outside-away",
-        "{subject} is not reached at port {port}: {said}",
+        "{subject} is not reached at {host}, port {port}: {said}",
         "start it, or correct its address ({prefix}_external)",
         states=("refused", "silent", "unreachable"),
         marks=(OUTSIDE,),

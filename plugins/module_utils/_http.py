@@ -43,6 +43,10 @@ class HttpTlsError(HttpError):
     """The two sides found no TLS that both take: the request was not sent."""
 
 
+class HttpPlainError(HttpTlsError):
+    """What answers speaks no TLS at all."""
+
+
 @dataclass(frozen=True)
 class Response:
     """A complete response.
@@ -162,7 +166,10 @@ def request(service: Service, method: str, path: str, timeout: float, body: Opti
             raise HttpBrokenError("the connection to %s ended before there was TLS" % where) from error
         except ssl.SSLError as error:
             reason = getattr(error, "verify_message", "") or error.reason or str(error)
-            raise HttpTlsError("no TLS with %s: %s" % (where, reason.lower().replace("_", " "))) from error
+            # OpenSSL calls the beginning of an answer in plain text a version, or a record layer that failed.
+            plain = error.reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG")
+            kind = HttpPlainError if plain else HttpTlsError
+            raise kind("no TLS with %s: %s" % (where, reason.lower().replace("_", " "))) from error
         except OSError as error:
             raise HttpRefusedError("no connection to %s: %s" % (where, error.strerror or error)) from error
         # http.client forgets its socket when the response ends the connection; the deadline still needs it.

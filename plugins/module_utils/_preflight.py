@@ -15,6 +15,7 @@ from ansible.module_utils.parsing.convert_bool import boolean
 
 from ansible_collections.kubernaut.integration.plugins.module_utils import _http, _ports, _rootless, _sql_files
 from ansible_collections.kubernaut.integration.plugins.module_utils._access import judge_kubeconfig
+from ansible_collections.kubernaut.integration.plugins.module_utils._adr030_keys import nanoseconds
 from ansible_collections.kubernaut.integration.plugins.module_utils._contracts import AUTO, CONTRACTS
 from ansible_collections.kubernaut.integration.plugins.module_utils._files import read
 from ansible_collections.kubernaut.integration.plugins.module_utils._image_plan import find_source
@@ -89,7 +90,14 @@ def check_identifier(variable: str, value: str) -> None:
 def check_size(variable: str, value: str) -> None:
     """Refuse a memory size that podman would not take."""
     if not _SIZE.fullmatch(value):
-        raise PhaseError("%s: %r is not a size such as 256m or 1g." % (variable, value))
+        raise PhaseError("%s: %r is not a size; write one such as 256m or 1g." % (variable, value))
+
+
+def check_duration(variable: str, value: str) -> None:
+    """Refuse what Go's parser would not take for a span of time."""
+    length = nanoseconds(value)
+    if length is None or length < 0:
+        raise PhaseError("%s: %r is no duration; write one such as 500ms, 30s or 1m30s." % (variable, value))
 
 
 def check_number(variable: str, value: Any, least: float) -> None:
@@ -168,6 +176,8 @@ def check_migrations(directory: str) -> None:
 
 def check_path(variable: str, path: str, executable: bool) -> None:
     """Refuse a file that is missing or cannot be read."""
+    if os.path.isdir(path):
+        raise PhaseError("%s: %s is a directory; name a file." % (variable, path))
     if not os.path.isfile(path):
         raise PhaseError("%s: there is no file %s on this host; name one that exists." % (variable, path))
     if not os.access(path, os.X_OK if executable else os.R_OK):
@@ -209,6 +219,11 @@ def ask(service: _http.Service) -> Tuple[str, str]:
     for name, contract in CONTRACTS.items():
         try:
             response = service.get(contract.known_by, ASK_TIMEOUT)
+        except _http.HttpPlainError:
+            raise PhaseError(
+                "datastorage_external: %s:%d speaks no TLS; write it without https://." % (service.host, service.port),
+                cause="tls-unwanted",
+            ) from None
         except _http.HttpTlsError as error:
             raise PhaseError(
                 "datastorage_ca_file: auto asks %s, and there is %s; name the certificate to trust." % (where, error),
@@ -243,7 +258,8 @@ def check_plan(variables: Mapping[str, Any]) -> Tuple[str, str]:
     try:
         away = outside(variables)
         asked = variables.get("stack_contract") == AUTO and "datastorage" in away
-        running = ask(_http.Service(*away["datastorage"], tls=_trust(variables))) if asked else ("", "")
+        tls = _trust(variables) if "datastorage" in away else None
+        running = ask(_http.Service(*away["datastorage"], tls=tls)) if asked else ("", "")
         plan(variables, told=Told(running=running))
     except PlanError as error:
         raise PhaseError(str(error)) from None
@@ -268,6 +284,8 @@ def _check_values(options: Options) -> None:
         check_identifier(entry["variable"], entry["value"])
     for entry in options["sizes"]:
         check_size(entry["variable"], entry["value"])
+    for entry in options["durations"]:
+        check_duration(entry["variable"], entry["value"])
     for entry in options["paths"]:
         check_path(entry["variable"], entry["path"], entry["executable"])
     if options["context"]:
@@ -375,6 +393,7 @@ PHASE = Phase(
             },
         },
         "sizes": {"type": "list", "elements": "dict", "default": [], "options": _NAMED_VALUE},
+        "durations": {"type": "list", "elements": "dict", "default": [], "options": _NAMED_VALUE},
         "context": {
             "type": "dict",
             "options": {

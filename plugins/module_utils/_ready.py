@@ -96,7 +96,8 @@ def name_cause(subject: str, verdict: Verdict, watch: Optional[Watch], options: 
     :param marks: facts that were found out by asking elsewhere.
     """
     found, values, code = _evidence_of(watch)
-    port = next((value for name, value in options.items() if name == PREFIXES.get(subject, "") + "_port"), "?")
+    prefix = PREFIXES.get(subject, "")
+    asked = "health_port" if options.get("health_port") else prefix + "_port"
     state, said = verdict.last.state, verdict.last.detail
     busy = [seen for seen in verdict.observations if seen.state in _BUSY]
     if state in _NO_ANSWER and busy:
@@ -113,7 +114,10 @@ def name_cause(subject: str, verdict: Verdict, watch: Optional[Watch], options: 
         | (set() if options["container"] else {_causes.OUTSIDE}),
         values={
             "container": options["container"] or "the service",
-            "port": port,
+            "port": options.get(asked, "?"),
+            "host": options.get(prefix + "_host", "?"),
+            "variable": "datastorage_health_port" if asked == "health_port" else asked,
+            "api": options.get("datastorage_port", "?"),
             **{name: options[key] for name, key in _TOLD.items() if key in options},
             **values,
         },
@@ -184,6 +188,8 @@ def _gate(
         ask = _reading(ask, watch, hopeless) if hopeless else ask
     verdict = wait(lambda left: ask(options, left), options["timeout"], watch, options["stable_for"])
     marks: Sequence[str] = ()
+    if options.get("health_port") and verdict.last.state in _NO_ANSWER and api_answers(options):
+        marks = (_causes.API_ANSWERS,)
     if watch and prefix and verdict.last.state in _NO_ANSWER:
         asked = "health_port" if options.get("health_port") else prefix + "_port"
         own = watch.own_address(options[asked])
@@ -275,7 +281,8 @@ def _postgres_refusal(sqlstate: Optional[str], text: str) -> Observation:
         return Observation(False, "refused", "nothing listens at the port yet (connection refused)")
     if "timeout expired" in line:
         return Observation(False, "silent", "no answer within %.0f s" % ATTEMPT)
-    return Observation(False, "unreachable", line[-300:])
+    # What follows is libpq's guess, in two lines.
+    return Observation(False, "unreachable", line.split(" This probably means", 1)[0][-300:])
 
 
 def redis_observation(options: Options, left: float, write: bool = True) -> Observation:
@@ -334,6 +341,16 @@ def health_of(options: Options) -> _http.Service:
     return _http.Service(host, options["datastorage_port"], tls=_http.trust(options))
 
 
+def api_answers(options: Options) -> bool:
+    """Tell whether there is any answer at all at DataStorage's API."""
+    try:
+        service = _http.Service(options["datastorage_host"], options["datastorage_port"], tls=_http.trust(options))
+        service.get(options["path"], ATTEMPT)
+    except (_http.HttpError, PhaseError):
+        return False
+    return True
+
+
 def datastorage_observation(options: Options, left: float) -> Observation:
     """Demand 200 and a JSON body that says what it must.
 
@@ -346,6 +363,8 @@ def datastorage_observation(options: Options, left: float) -> Observation:
         return Observation(False, "refused", "nothing listens at the port yet (connection refused)")
     except _http.HttpTimeoutError as error:
         return Observation(False, "silent", str(error)[:300])
+    except _http.HttpPlainError as error:
+        return Observation(False, "plain", str(error)[:300], final=True)
     except _http.HttpTlsError as error:
         return Observation(False, "tls", str(error)[:300], final=True)
     except _http.HttpError as error:

@@ -145,6 +145,15 @@ def variables(options: Options) -> Dict[str, Any]:
     }
 
 
+def still_wanted(options: Options) -> str:
+    """Return what must be added to the command that finishes the stack: files that nobody has named yet."""
+    given = variables(options)
+    if given.get("datastorage_auth") != "kubeconfig":
+        return ""
+    names = ("datastorage_kubeconfig", "datastorage_token_file")
+    return "".join(" -e %s=FILE" % name for name in names if not given.get(name))
+
+
 def durations(marks: Sequence[Mapping[str, Any]]) -> List[Tuple[str, float]]:
     """Return what each phase took, in seconds, from the moments at which each one's last step ended."""
     # Not always in the chain's order: a role that is used alone brings its own images.
@@ -198,7 +207,7 @@ def lines(options: Options, took: Sequence[Tuple[str, float]], files: Mapping[st
                 "                        after every suite: it names what ended, restarted or ran out of memory since",
             ]
             if options["started"]
-            else ["  finish it             %s" % options["finish_command"]]
+            else ["  finish it             %s%s" % (options["finish_command"], still_wanted(options))]
         ),
         "  take it down          %s" % options["teardown_command"],
         "",

@@ -113,7 +113,8 @@ EXAMPLES = r"""
 
 RETURN = r"""
 token:
-  description: The token; empty when there is none and O(create) is false.
+  description: >-
+    The token; empty when there is none and O(create) is false. Ansible masks it here where it was given as O(token).
   returned: success
   type: str
 token_file:

@@ -221,6 +221,20 @@ options:
         description: The size, such as V(256m).
         type: str
         required: true
+  durations:
+    description: Spans of time as Go writes them; not negative.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      variable:
+        description: Variable to name in the message.
+        type: str
+        required: true
+      value:
+        description: The span, such as V(30s) or V(1m30s).
+        type: str
+        required: true
   context:
     description: What DataStorage's image is to be built from; the directory and a recipe in it must be there.
     type: dict

@@ -19,8 +19,8 @@ from ansible_collections.kubernaut.integration.plugins.module_utils._plan import
 def told(given: Mapping[str, Any]) -> Told:
     """Read the user's file, or look which migrations there are, where that is asked for.
 
-    :param given: ``stack_contract``, ``stack_contract_file``, ``migrations_dir``, ``migrations_remote_src``; any may be
-        missing.
+    :param given: ``stack_contract``, ``stack_contract_file``, ``migrations_dir``, ``migrations_remote_src``,
+        ``kubernaut_dir``; any may be missing.
     :raises PlanError: a file or directory cannot be read, or lies on the target.
     """
     path = str(given.get("stack_contract_file") or "")
@@ -42,4 +42,6 @@ def told(given: Mapping[str, Any]) -> Told:
     try:
         return Told(migrations=os.listdir(os.path.expanduser(directory)) if directory else [])
     except OSError as error:
-        raise PlanError(f"migrations_dir: {directory}: {error.strerror}; name another directory.") from None
+        root = str(given.get("kubernaut_dir") or "")
+        name = "kubernaut_dir" if root and directory == root + "/migrations" else "migrations_dir"
+        raise PlanError(f"{name}: {directory}: {error.strerror}; name another directory.") from None

@@ -88,7 +88,7 @@ def test_all_of_it_may_be_outside(live: Stack, guest: Stack) -> None:
     assert [each for each in left_of(guest.name) if each.startswith("container")] == []
     assert "out of memory since" in guest.play("verify", **given).ok().out
     run = guest.play("verify", **{**given, "datastorage_external": NOBODY}, datastorage_timeout=1)
-    assert "DataStorage is not reached at port 29002: nothing listens" in run.complaint
+    assert "DataStorage is not reached at 127.0.0.1, port 29002: nothing listens" in run.complaint
     assert run.complaint.endswith("correct its address (datastorage_external). [outside-away]")
 
 
@@ -116,6 +116,35 @@ def test_a_role_alone_takes_what_is_outside(live: Stack, guest: Stack, tmp_path:
             "integration",
             {"datastorage_external": "192.0.2.1:80", "stack_contract": "v1"},
             "datastorage_token or datastorage_token_file: contract v1 asks everybody for a token; give one that opens",
+        ),
+        (
+            "integration",
+            {"datastorage_external": NOBODY, "datastorage_binary": "/bin/true"},
+            "datastorage_image or datastorage_archive or datastorage_binary: datastorage_external says that it runs",
+        ),
+        (
+            "integration",
+            {
+                "datastorage_external": NOBODY,
+                "stack_contract": "v1",
+                "datastorage_auth": "stub",
+                "datastorage_token": "x",
+            },
+            "datastorage_kubeconfig or datastorage_auth: datastorage_external asks an API server of its own",
+        ),
+        (
+            "integration",
+            {"datastorage_external": NOBODY, "datastorage_ca_file": "/etc/hostname"},
+            "datastorage_ca_file: datastorage_external is asked over plain HTTP; leave it out",
+        ),
+        (
+            "integration",
+            {
+                "datastorage_external": "https://" + NOBODY,
+                "stack_contract": "v1",
+                "datastorage_ca_file": "/etc/hostname",
+            },
+            "datastorage_ca_file: /etc/hostname: there is no certificate in it; name a PEM file",
         ),
         ("reset", {"postgres_external": NOBODY}, "postgres_external: a reset would replace a database"),
         ("reset", {"redis_external": NOBODY}, "redis_external: a reset would empty queues"),

@@ -4,7 +4,10 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
+import shutil
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +16,7 @@ from typing import Any
 import httpx
 import pytest
 
-from ansible_collections.kubernaut.integration.tests.live.playing import Stack, podman
+from ansible_collections.kubernaut.integration.tests.live.playing import ROOT, Stack, play, podman
 
 V0 = "7/7 written, 7/7 read back over HTTP, 7/7 in PostgreSQL, 0 in the DLQ"
 V1 = "7/7 in PostgreSQL, 7/7 in a verified chain, 0 in the DLQ"
@@ -38,6 +41,28 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 def ids(stack: Stack) -> list[str]:
     names = (stack.container(component) for component in ("postgres", "redis", "datastorage"))
     return [podman("inspect", "--format={{.Id}} {{.State.StartedAt}}", name) for name in names]
+
+
+def test_what_was_left_out_is_finished_by_what_the_run_has_noted(tmp_path: Path) -> None:
+    """Images, migrations and limits are those of the first run, whatever the second one's directory."""
+    ports = {"postgres": 28243, "redis": 28289, "datastorage": 28200}
+    ports |= {"datastorage_health": 28281, "datastorage_metrics": 28290}
+    stack = Stack("finish", ports, tmp_path / "state")
+    migrations = shutil.copytree(ROOT / "roles/migrations/files/v1", tmp_path / "migrations")
+    given = {**TO_V1, "migrations_dir": os.path.relpath(migrations), "datastorage_memory": "300m"}
+    try:
+        run = stack.play("integration", stack_until="redis", **given).ok()
+        noted = stack.state_dir / "vars.json"
+        assert f"integration.datastorage -e @{noted}\n" in run.out
+        assert json.loads(noted.read_text())["migrations_dir"] == str(migrations)
+        names = [stack.container(component) for component in ("postgres", "redis")]
+        before = podman("inspect", "--format={{.Id}}", *names)
+        assert V1 in play("datastorage", "-e", f"@{noted}").ok().out
+        assert podman("inspect", "--format={{.Id}}", *names) == before
+        limit = podman("inspect", "--format={{.HostConfig.Memory}}", stack.container("datastorage"))
+        assert int(limit) in (0, 300 << 20)  # 0: there is no limit where the machine has none to give
+    finally:
+        stack.remove(stack_stop_timeout=1)
 
 
 def test_kept_data_is_not_taken_to_another_generation(stack: Stack) -> None:

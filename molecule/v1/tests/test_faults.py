@@ -54,6 +54,18 @@ def test_a_token_that_nobody_issued() -> None:
     assert play("verify", datastorage_token="nobodys").complaint.endswith("[token-refused]")
 
 
+def test_a_token_of_the_users_own_is_taken_and_kept() -> None:
+    assert PROVEN in play("integration", datastorage_token="the-suites-own").ok().out
+    assert PROVEN in play("verify").ok().out
+    assert (STACK.state_dir / "datastorage.token").read_text() == "the-suites-own\n"
+
+
+@pytest.mark.usefixtures("_healed")
+def test_an_api_server_that_is_away() -> None:
+    podman("stop", "--time", "1", STACK.container("auth"))
+    assert play("verify").complaint.endswith("[api-server-away]")
+
+
 @pytest.mark.usefixtures("_healed")
 def test_a_token_whose_user_may_not_write() -> None:
     path = STACK.state_dir / "config" / "auth" / "tokens.json"

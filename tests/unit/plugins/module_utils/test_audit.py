@@ -353,8 +353,16 @@ def test_a_service_that_wants_tls_and_one_that_speaks_none(stack: Stack, options
     failure = fail(options)
     assert (failure.cause, failure.message.partition(": ")[0]) == ("tls-wanted", "DataStorage's API speaks TLS only")
     failure = fail({**options, "datastorage_tls": True})
-    assert failure.cause == "tls-untrusted"
-    assert "wrong version number" in failure.message
+    assert (failure.cause, failure.message.partition(": ")[0]) == ("tls-unwanted", "DataStorage's API speaks no TLS")
+
+
+@pytest.mark.parametrize("who", ["Authentication", "Authorization"])
+def test_an_api_server_that_cannot_be_asked_is_named(stack: Stack, options: dict[str, Any], who: str) -> None:
+    refusal = (500, {"title": "Internal Server Error", "detail": who + " service unavailable"})
+    stack.post = lambda _events: refusal  # type: ignore[method-assign]
+    failure = fail({**options, "contract": "v1", "datastorage_token": "any"})
+    assert failure.cause == "api-server-away"
+    assert failure.message.startswith("DataStorage cannot ask the API server of its kubeconfig")
 
 
 def sql_error(state: str, text: str = "PostgreSQL said so") -> psycopg.Error:

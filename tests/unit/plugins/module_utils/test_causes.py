@@ -20,7 +20,16 @@ from ansible_collections.kubernaut.integration.plugins.module_utils._causes impo
     explain,
 )
 
-VALUES = {"container": "wf_x_1", "memory": "64 MiB", "user": "slm_user", "name": "action_history", "port": 18100}
+VALUES = {
+    "host": "127.0.0.1",
+    "variable": "datastorage_port",
+    "api": 18100,
+    "container": "wf_x_1",
+    "memory": "64 MiB",
+    "user": "slm_user",
+    "name": "action_history",
+    "port": 18100,
+}
 
 
 def dead(*log: str, code: int = 1, **more: Any) -> Evidence:
@@ -127,10 +136,13 @@ CASES: list[tuple[str, Evidence]] = [
     ("clock-skew", seen(POSTGRES, "clock", "600 s further back")),
     ("slow-start", seen(POSTGRES, "starting", "the database system is starting up")),
     ("published-port-dead", seen(POSTGRES, "silent", "no answer", marks=marks(_causes.OWN_ADDRESS))),
+    ("wrong-contract", seen(DATASTORAGE, "refused", "why", marks=marks(_causes.API_ANSWERS))),
+    ("wrong-contract", seen(DATASTORAGE, "refused", "why", marks=marks(_causes.API_ANSWERS, _causes.OUTSIDE))),
     ("wrong-service", seen(DATASTORAGE, "body", "/health answered 200 without a JSON object: <html>")),
     ("postgres-unreachable", seen(DATASTORAGE, "unhealthy", "503: database unreachable")),
     ("name-server-dead", seen(NETWORK, "no such name", "x cannot be resolved")),
     ("no-getent", seen(NETWORK, "no getent")),
+    ("tls-unwanted", seen(DATASTORAGE, "plain", "no TLS with 127.0.0.1:8080: wrong version number")),
     ("tls-untrusted", seen(DATASTORAGE, "tls", "no TLS with 127.0.0.1:8080: self-signed certificate")),
     ("tls-wanted", seen(DATASTORAGE, "no tls", "Client sent an HTTP request to an HTTPS server.")),
     ("outside-away", seen(REDIS, "silent", "no answer within 2 s", marks=marks(_causes.OUTSIDE))),
@@ -182,6 +194,21 @@ def test_every_row_has_a_case() -> None:
 def test_unknown_keeps_the_evidence() -> None:
     assert "status 42" in str(explain(dead(code=42, values=VALUES)))
     assert "green smoke" in str(explain(seen(POSTGRES, "unreachable", "green smoke")))
+
+
+@pytest.mark.parametrize(
+    ("state", "said"),
+    [
+        ("password", 'password authentication failed for user "slm_user"'),
+        ("no database", 'database "other" does not exist'),
+        ("authorization", 'role "slm" does not exist'),
+    ],
+)
+def test_no_advice_would_touch_what_is_outside(state: str, said: str) -> None:
+    inside, outside = (explain(seen(POSTGRES, state, said, marks=marks(*names))) for names in ((), (_causes.OUTSIDE,)))
+    assert inside.id == outside.id
+    assert "stack_fresh" in inside.action
+    assert "stack_fresh" not in outside.action
 
 
 def test_the_last_word_counts() -> None:

@@ -89,7 +89,7 @@ def test_a_running_service_is_asked_for_its_contract(paths: dict[str, int], cont
             False,
             "write it with https://",
         ),
-        (b"HTTP/1.1 400 Bad Request\r\n\r\n", True, "wrong version number; name the certificate to trust"),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", True, "speaks no TLS; write it without https://"),
     ],
 )
 def test_what_is_asked_in_the_wrong_way_is_named(answer: bytes, tls: bool, says: str) -> None:
@@ -159,7 +159,10 @@ def test_good_input(options: dict[str, Any]) -> None:
             {"paths": [{"variable": "v", "path": "/nonexistent/x", "executable": False}]},
             "there is no file /nonexistent/x",
         ),
-        ({"paths": [{"variable": "v", "path": "/", "executable": False}]}, "there is no file /"),
+        ({"paths": [{"variable": "v", "path": "/", "executable": False}]}, "/ is a directory; name a file"),
+        ({"durations": [{"variable": "v", "value": "foo"}]}, "'foo' is no duration"),
+        ({"durations": [{"variable": "v", "value": "-1s"}]}, "'-1s' is no duration"),
+        ({"durations": [{"variable": "v", "value": "5"}]}, "'5' is no duration"),
     ],
 )
 def test_bad_input_names_the_variable(options: dict[str, Any], says: str) -> None:

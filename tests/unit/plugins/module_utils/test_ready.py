@@ -104,7 +104,7 @@ FAILED = 'connection failed: connection to server at "127.0.0.1", port 15443 fai
             + "server closed the connection unexpectedly\n\tThis probably means the server terminated abnormally",
             "unreachable",
             False,
-            FAILED + "server closed the connection unexpectedly This probably means the server terminated abnormally",
+            FAILED + "server closed the connection unexpectedly",
         ),
     ],
 )
@@ -376,6 +376,20 @@ def test_a_datastorage_behind_a_dead_port_is_looked_for_at_its_own_address(
     assert asked[-1] == ("10.89.0.5", inner)
 
 
+def test_a_datastorage_of_another_contract_answers_only_at_its_api(monkeypatch: pytest.MonkeyPatch) -> None:
+    def get(service: _http.Service, _path: str, _timeout: float) -> _http.Response:
+        if service.port == 28100:
+            raise _http.HttpRefusedError("no connection")
+        return _http.Response(404, {}, b"")
+
+    monkeypatch.setattr(_http.Service, "get", get)
+    given = {**{name: option.get("default") for name, option in _ready.DATASTORAGE_PHASE.argument_spec.items()}}
+    given |= {**DATASTORAGE, "health_port": 28100, "timeout": 0.0}
+    with pytest.raises(PhaseError, match=r"datastorage_port \(18100\), and nothing at .*_health_port \(28100\)") as it:
+        _ready.run_datastorage(given, Context())
+    assert it.value.cause == "wrong-contract"
+
+
 class FakePodman(Podman):
     """Answers every call the same and remembers what was asked."""
 
@@ -434,6 +448,7 @@ def verdict(last: Observation) -> Verdict:
 
 
 GATE: dict[str, Any] = {"container": "c", "postgres_user": "slm_user", "postgres_port": 15443, "redis_port": 16389}
+GATE |= {"postgres_host": "127.0.0.1"}
 
 
 class Container(FakePodman):
@@ -512,7 +527,7 @@ def test_first_line_of_a_failure_is_cause_and_next_action(state: str, said: str,
 
 @pytest.mark.parametrize("state", ["refused", "silent", "unreachable"])
 def test_what_has_no_container_is_somewhere_else(state: str) -> None:
-    said = r"is not reached at port 15443: why; start it, or correct its address \(postgres_external\)"
+    said = r"is not reached at 127\.0\.0\.1, port 15443: why; start it, or correct its address \(postgres_external\)"
     with pytest.raises(PhaseError, match=said) as it:
         _ready.conclude("PostgreSQL", verdict(Observation(False, state, "why")), None, {**GATE, "container": ""})
     assert it.value.cause == "outside-away"

@@ -105,8 +105,17 @@ def test_tls_is_of_the_api_and_of_what_has_no_port_of_its_own(options: dict[str,
 def test_stack_without_datastorage_says_how_to_finish_it(options: dict[str, Any]) -> None:
     text = "\n".join(_report.run({**options, "started": False}, Context())["lines"])
     assert "contract v0, not started" in text
-    assert "make finish" in text
+    assert "make finish\n" in text
     assert "make verify" not in text
+
+
+def test_what_contract_v1_still_wants_is_said(options: dict[str, Any]) -> None:
+    given = {"datastorage_auth": "kubeconfig"}
+    text = "\n".join(_report.run({**options, "started": False, "variables": given}, Context())["lines"])
+    assert "make finish -e datastorage_kubeconfig=FILE -e datastorage_token_file=FILE\n" in text
+    given["datastorage_kubeconfig"] = "/etc/kubeconfig"
+    text = "\n".join(_report.run({**options, "started": False, "variables": given}, Context())["lines"])
+    assert "make finish -e datastorage_token_file=FILE\n" in text
 
 
 def test_shell_reads_back_what_was_written(options: dict[str, Any], tmp_path: Path) -> None:
