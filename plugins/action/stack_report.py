@@ -22,12 +22,7 @@ from ansible_collections.kubernaut.integration.plugins.plugin_utils._commands im
     controller_directory,
     playbook_command,
 )
-
-#: Variables that name files of the host on which the stack runs.
-HERE = (
-    *("datastorage_archive", "datastorage_binary", "datastorage_ca_file", "datastorage_context"),
-    *("datastorage_kubeconfig", "postgres_archive", "redis_archive"),
-)
+from ansible_collections.kubernaut.integration.plugins.plugin_utils._kept import absolute, given
 
 
 class ActionModule(TellingAction):
@@ -39,7 +34,8 @@ class ActionModule(TellingAction):
         """Say with which commands this controller reaches this very stack again."""
         remote = self._connection.transport != "local"
         self._directory = controller_directory(options["host"], options["name"]) if remote else options["state_dir"]
-        options = {**options, "variables": self._absolute(options["variables"], remote)}
+        named = {**given(options["settings"]), **options["variables"]}
+        options = {**options, "variables": absolute(named, remote)}
         self._variables = variables(options)
         arguments = ["-e", "@" + os.path.join(self._directory, VARIABLES_FILE)]
         playbooks = {"verify": "verify", "teardown": "teardown", "finish": "datastorage"}
@@ -48,15 +44,6 @@ class ActionModule(TellingAction):
             for name, playbook in playbooks.items()
         }
         return {**options, **commands}
-
-    @staticmethod
-    def _absolute(given: dict[str, Any], remote: bool) -> dict[str, Any]:
-        """Write paths so that they mean the same in every directory; those of another host are left to it."""
-        names = {"stack_contract_file", *(() if remote else HERE)}
-        if not (remote and given.get("migrations_remote_src")):
-            names.add("migrations_dir")
-        paths = {name: os.path.abspath(os.path.expanduser(given[name])) for name in names if given.get(name)}
-        return {**given, **paths}
 
     def tells(self) -> bool:
         """Leave it to the callback, where that is enabled: there, the summary is the end of the run."""

@@ -134,7 +134,7 @@ def _named(document: Mapping[str, Any], kind: str, name: Any) -> Mapping[str, An
 def _holds_pem(data: Any) -> bool:
     """Tell whether data of a kubeconfig are a certificate, as far as there are any."""
     try:
-        return not data or b"-----BEGIN CERTIFICATE-----" in base64.b64decode(str(data), validate=True)
+        return not data or b"-----BEGIN CERTIFICATE-----" in base64.b64decode("".join(str(data).split()), validate=True)
     except ValueError:
         return False
 

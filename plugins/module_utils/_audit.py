@@ -365,8 +365,12 @@ class Verifier:
             ) from error
         except _http.HttpPlainError as error:
             self.posted = self.in_doubt = False
-            text = "DataStorage's API speaks no TLS: leave datastorage_tls out."
-            raise _failure("tls-unwanted", text, [str(error)]) from error
+            raise _failure(
+                "tls-unwanted",
+                "DataStorage's API speaks no TLS: write datastorage_external without https://, or leave datastorage_tls"
+                " out.",
+                [str(error)],
+            ) from error
         except _http.HttpTlsError as error:
             self.posted = self.in_doubt = False
             raise _failure(
@@ -416,8 +420,9 @@ class Verifier:
         if response.status >= 500 and _API_SERVER.search(said):
             return _failure(
                 "api-server-away",
-                "DataStorage cannot ask the API server of its kubeconfig about the token: start that server, or correct"
-                " its address or certificate authority in datastorage_kubeconfig.",
+                "DataStorage cannot ask its API server about the token: start that server (playbooks/integration.yml"
+                " starts the stub), or correct address and certificate authority in DataStorage's kubeconfig"
+                " (datastorage_kubeconfig).",
                 [said],
             )
         if response.status >= 500:

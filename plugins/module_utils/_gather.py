@@ -334,9 +334,12 @@ class Look:
 
     def values(self, component: str) -> Dict[str, Any]:
         """Return what the sentences about a component may name."""
+        apart = self.options["health_port"] if component == "datastorage" else 0
         return {
             "container": self.options["containers"].get(component) or self.options["outside"].get(component, "?"),
-            "port": self.port(component),
+            "port": apart or self.port(component),
+            "host": self.options["hosts"].get(component, "?"),
+            "variable": "datastorage_health_port" if apart else component + "_port",
             "user": self.options["user"],
             "name": self.options["database"],
         }

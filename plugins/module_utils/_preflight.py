@@ -138,7 +138,10 @@ def check_alternatives(given: Sequence[Mapping[str, str]]) -> None:
     """Refuse more than one of several variables that say the same thing in different ways."""
     variables = [entry["variable"] for entry in given if entry["value"]]
     if len(variables) > 1:
-        raise PhaseError("%s: set one of them, not %d." % (" and ".join(variables), len(variables)))
+        raise PhaseError(
+            "%s: set one of them, not %d; one that vars.json has is cleared with an empty value."
+            % (" and ".join(variables), len(variables))
+        )
 
 
 def check_wanted(wanted: Sequence[Mapping[str, Any]]) -> None:
@@ -174,8 +177,8 @@ def check_migrations(directory: str) -> None:
         raise PhaseError("migrations_dir: " + said, cause=error.cause, **error.result) from None
 
 
-def check_path(variable: str, path: str, executable: bool) -> None:
-    """Refuse a file that is missing or cannot be read."""
+def check_path(variable: str, path: str, executable: bool, certificates: bool) -> None:
+    """Refuse a file that is missing, cannot be read, or holds no certificates where it should."""
     if os.path.isdir(path):
         raise PhaseError("%s: %s is a directory; name a file." % (variable, path))
     if not os.path.isfile(path):
@@ -183,6 +186,8 @@ def check_path(variable: str, path: str, executable: bool) -> None:
     if not os.access(path, os.X_OK if executable else os.R_OK):
         what = "executed" if executable else "read"
         raise PhaseError("%s: %s cannot be %s by this user; change its mode." % (variable, path, what))
+    if certificates:
+        _http.trust({"datastorage_tls": True, "datastorage_ca_file": path})
 
 
 def published(found: Sequence[Mapping[str, Any]], stack: str) -> Dict[int, str]:
@@ -258,8 +263,7 @@ def check_plan(variables: Mapping[str, Any]) -> Tuple[str, str]:
     try:
         away = outside(variables)
         asked = variables.get("stack_contract") == AUTO and "datastorage" in away
-        tls = _trust(variables) if "datastorage" in away else None
-        running = ask(_http.Service(*away["datastorage"], tls=tls)) if asked else ("", "")
+        running = ask(_http.Service(*away["datastorage"], tls=_trust(variables))) if asked else ("", "")
         plan(variables, told=Told(running=running))
     except PlanError as error:
         raise PhaseError(str(error)) from None
@@ -287,7 +291,7 @@ def _check_values(options: Options) -> None:
     for entry in options["durations"]:
         check_duration(entry["variable"], entry["value"])
     for entry in options["paths"]:
-        check_path(entry["variable"], entry["path"], entry["executable"])
+        check_path(entry["variable"], entry["path"], entry["executable"], entry["certificates"])
     if options["context"]:
         find_source(options["context"]["directory"], options["context"]["containerfile"], {})
     for entry in options["kubeconfigs"]:
@@ -409,6 +413,7 @@ PHASE = Phase(
                 "variable": _VARIABLE,
                 "path": {"type": "path", "required": True},
                 "executable": {"type": "bool", "default": False},
+                "certificates": {"type": "bool", "default": False},
             },
         },
     },

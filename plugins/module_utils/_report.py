@@ -148,7 +148,7 @@ def variables(options: Options) -> Dict[str, Any]:
 def still_wanted(options: Options) -> str:
     """Return what must be added to the command that finishes the stack: files that nobody has named yet."""
     given = variables(options)
-    if given.get("datastorage_auth") != "kubeconfig":
+    if given.get("datastorage_auth") != "kubeconfig" or given.get("datastorage_external"):
         return ""
     names = ("datastorage_kubeconfig", "datastorage_token_file")
     return "".join(" -e %s=FILE" % name for name in names if not given.get(name))
@@ -279,6 +279,8 @@ PHASE = Phase(
             "options": {"phase": _STR, "at": {"type": "float", "required": True}},
         },
         "variables": {"type": "dict", "default": {}},
+        # The action front keeps those that are no defaults.
+        "settings": {"type": "dict", "default": {}},
         "memory": {"type": "str", "default": ""},
         "notes": {"type": "list", "elements": "str", "default": []},
         # The action front fills these in: the commands are the controller's.

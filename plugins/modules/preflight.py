@@ -265,6 +265,10 @@ options:
         description: Whether it must be executable, too.
         type: bool
         default: false
+      certificates:
+        description: Whether it must be a PEM file with certificates; the message then names C(datastorage_ca_file).
+        type: bool
+        default: false
 extends_documentation_fragment:
   - kubernaut.integration.attributes.info
 seealso:

@@ -159,6 +159,12 @@ options:
         on the controller in C(vars.json), which the commands in RV(lines) name.
     type: dict
     default: {}
+  settings:
+    description: >-
+      What the stack was made with, such as images, migrations and limits. What is no default of the roles is kept with
+      O(variables).
+    type: dict
+    default: {}
   memory:
     description: >-
       Memory of the containers in one line (RV(kubernaut.integration.stack_stable#module:headroom)), for the summary.

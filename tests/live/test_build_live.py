@@ -108,7 +108,7 @@ def test_a_build_that_fails_says_why_and_leaves_the_stack(checkout: Checkout, st
 @pytest.mark.parametrize(
     ("variables", "complaint"),
     [
-        ({"kubernaut_dir": "/nonexistent"}, "migrations_dir: /nonexistent/migrations: No such file"),
+        ({"kubernaut_dir": "/nonexistent"}, "kubernaut_dir: /nonexistent/migrations: No such file"),
         ({"datastorage_context": "/nonexistent"}, "datastorage_context: there is no directory /nonexistent"),
         ({"datastorage_containerfile": "recipe"}, "datastorage_containerfile: there is none of this name"),
         (

@@ -119,21 +119,6 @@ def test_a_role_alone_takes_what_is_outside(live: Stack, guest: Stack, tmp_path:
         ),
         (
             "integration",
-            {"datastorage_external": NOBODY, "datastorage_binary": "/bin/true"},
-            "datastorage_image or datastorage_archive or datastorage_binary: datastorage_external says that it runs",
-        ),
-        (
-            "integration",
-            {
-                "datastorage_external": NOBODY,
-                "stack_contract": "v1",
-                "datastorage_auth": "stub",
-                "datastorage_token": "x",
-            },
-            "datastorage_kubeconfig or datastorage_auth: datastorage_external asks an API server of its own",
-        ),
-        (
-            "integration",
             {"datastorage_external": NOBODY, "datastorage_ca_file": "/etc/hostname"},
             "datastorage_ca_file: datastorage_external is asked over plain HTTP; leave it out",
         ),

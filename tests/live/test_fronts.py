@@ -503,7 +503,7 @@ def test_a_wrong_password_is_named_on_both_fronts(fronts: Fronts) -> None:
     for results in fronts.results.values():
         message = results["postgres refuses a password"]["msg"]
         assert "password authentication failed" in message
-        assert "set postgres_password to that one" in message
+        assert "set postgres_password to the one that it has" in message
 
 
 def test_an_exception_that_nobody_foresaw_is_told_without_its_secret(fronts: Fronts) -> None:

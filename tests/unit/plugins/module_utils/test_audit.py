@@ -362,7 +362,7 @@ def test_an_api_server_that_cannot_be_asked_is_named(stack: Stack, options: dict
     stack.post = lambda _events: refusal  # type: ignore[method-assign]
     failure = fail({**options, "contract": "v1", "datastorage_token": "any"})
     assert failure.cause == "api-server-away"
-    assert failure.message.startswith("DataStorage cannot ask the API server of its kubeconfig")
+    assert failure.message.startswith("DataStorage cannot ask its API server about the token: start that server")
 
 
 def sql_error(state: str, text: str = "PostgreSQL said so") -> psycopg.Error:

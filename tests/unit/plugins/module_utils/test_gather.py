@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.kubernaut.integration.plugins.module_utils import _diagnose, _gather
+from ansible_collections.kubernaut.integration.plugins.module_utils import _causes, _diagnose, _gather
 from ansible_collections.kubernaut.integration.plugins.module_utils._gather import (
     Budget,
     GapError,
@@ -70,6 +70,22 @@ def _said(monkeypatch: pytest.MonkeyPatch) -> dict[str, Answer]:
 
 
 # ----------------------------------------------------------------------------------------------------------- bounds
+
+
+@pytest.mark.parametrize(
+    ("health_port", "place"), [(0, "datastorage_port (18100)"), (2, "datastorage_health_port (2)")]
+)
+@pytest.mark.parametrize(("state", "marks"), [("body", ()), ("refused", (_causes.OUTSIDE,)), ("refused", ())])
+def test_sentences_name_the_port_that_was_asked(
+    options: dict[str, Any], tmp_path: Path, health_port: int, place: str, state: str, marks: tuple[str, ...]
+) -> None:
+    given = {"hosts": PLAN["hosts"], "ports": {"datastorage": 18100}, "health_port": health_port}
+    values = Look({**options, **given}, str(tmp_path), Budget(5.0)).values("datastorage")
+    said = str(
+        _causes.explain(_causes.Evidence(_causes.DATASTORAGE, state, "why", marks=frozenset(marks), values=values))
+    )
+    assert "?" not in said
+    assert (place if state == "body" else str(health_port or 18100)) in said
 
 
 @pytest.mark.parametrize("length", [0, 10, 100])

@@ -156,10 +156,13 @@ def test_good_input(options: dict[str, Any]) -> None:
         ({"ports": [{"variable": "v", "port": 65536}]}, "65536 is not a port"),
         ({"ports": [{"variable": "w", "port": 15443}, {"variable": "v", "port": 15443}]}, "15443 is also w"),
         (
-            {"paths": [{"variable": "v", "path": "/nonexistent/x", "executable": False}]},
+            {"paths": [{"variable": "v", "path": "/nonexistent/x", "executable": False, "certificates": False}]},
             "there is no file /nonexistent/x",
         ),
-        ({"paths": [{"variable": "v", "path": "/", "executable": False}]}, "/ is a directory; name a file"),
+        (
+            {"paths": [{"variable": "v", "path": "/", "executable": False, "certificates": False}]},
+            "/ is a directory; name a file",
+        ),
         ({"durations": [{"variable": "v", "value": "foo"}]}, "'foo' is no duration"),
         ({"durations": [{"variable": "v", "value": "-1s"}]}, "'-1s' is no duration"),
         ({"durations": [{"variable": "v", "value": "5"}]}, "'5' is no duration"),
@@ -181,13 +184,19 @@ def test_bad_variable_of_the_stack_names_itself() -> None:
         run(variables={"stack_team": "nobody"})
 
 
+def test_a_file_without_certificates() -> None:
+    entry = {"variable": "datastorage_ca_file", "path": __file__, "executable": False, "certificates": True}
+    with pytest.raises(PhaseError, match=r"\Adatastorage_ca_file: .*: there is no certificate in it; name a PEM file"):
+        run(paths=[entry])
+
+
 def test_file_that_cannot_be_executed(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_text("")
     file.chmod(0o600)
-    run(paths=[{"variable": "v", "path": str(file), "executable": False}])
+    run(paths=[{"variable": "v", "path": str(file), "executable": False, "certificates": False}])
     with pytest.raises(PhaseError, match=r"\Av: .* cannot be executed"):
-        run(paths=[{"variable": "v", "path": str(file), "executable": True}])
+        run(paths=[{"variable": "v", "path": str(file), "executable": True, "certificates": False}])
 
 
 @pytest.mark.parametrize(

@@ -61,6 +61,7 @@ def _options(tmp_path: Path) -> dict[str, Any]:
         "finish_command": "make finish",
         "teardown_command": "make teardown",
         "variables": {},
+        "settings": {},
         "memory": "",
         "notes": [],
     }
