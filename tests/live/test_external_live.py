@@ -127,6 +127,7 @@ def test_a_role_alone_takes_what_is_outside(live: Stack, guest: Stack, tmp_path:
             {
                 "datastorage_external": "https://" + NOBODY,
                 "stack_contract": "v1",
+                "datastorage_token": "any",
                 "datastorage_ca_file": "/etc/hostname",
             },
             "datastorage_ca_file: /etc/hostname: there is no certificate in it; name a PEM file",

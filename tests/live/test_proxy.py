@@ -44,6 +44,7 @@ def files_that_hold_it(directory: Path) -> list[str]:
     return [str(path) for path in directory.rglob("*") if path.is_file() and CANARY.encode() in path.read_bytes()]
 
 
+@pytest.mark.slow
 def test_the_chain_passes_and_nothing_tells_the_proxys_password(behind: Stack) -> None:
     first = silent(behind.play("integration", "-vvv", stack_stop_timeout=1)).ok()
     assert "7/7 written, 7/7 read back over HTTP" in first.out

@@ -111,14 +111,14 @@ def test_a_healthy_stack_is_proven_again_and_nothing_changes(stack: Stack) -> No
 
 def test_a_restart_is_found(proven: Stack) -> None:
     podman("restart", proven.container("redis"))
-    line = named(proven, "redis", "restarted", FRONTS)
+    line = named(proven, "redis", "restarted")
     assert line.startswith(f"somebody restarted the container {proven.container('redis')} with podman at "), line
 
 
 def test_a_killed_datastorage_that_runs_again_is_found(proven: Stack) -> None:
     kill(proven, "datastorage")
     start(proven, "datastorage")
-    assert "exit status 137" in named(proven, "datastorage", "sigkill", FRONTS)
+    assert "exit status 137" in named(proven, "datastorage", "sigkill")
 
 
 def test_a_process_that_ran_out_of_memory_in_a_container_that_lives_is_found(proven: Stack) -> None:

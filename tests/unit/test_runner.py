@@ -172,7 +172,7 @@ def test_the_program_ends_with_its_count_and_a_failure_is_its_exit_status(
 ) -> None:
     stages = [
         runner.Stage("good", stage_that_calls("true")),
-        runner.Stage("bad", stage_that_calls("false"), lane=runner.HERE),
+        runner.Stage("bad", stage_that_calls("false"), lane=runner.DATA),
     ]
     monkeypatch.setattr(runner, "all_stages", lambda: stages)
     monkeypatch.setattr(runner, "OUT", tmp_path / "out")
@@ -208,7 +208,7 @@ def test_every_scenario_that_makes_hosts_is_in_their_lane(runner: ModuleType, mo
         "molecule-remote",
         "molecule-rootless",
     }
-    assert (lanes["live"], lanes["molecule-default"]) == (runner.LIVE, runner.HERE)
+    assert (lanes["live"], lanes["molecule-default"]) == (runner.LIVE, "")
 
 
 def test_halves_of_the_live_tests_are_all_of_them(runner: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,8 +17,8 @@ from ansible_collections.kubernaut.integration.tests.live.canary import Search
 from ansible_collections.kubernaut.integration.tests.live.playing import Run, Stack, podman
 
 HOME = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "kubernaut-integration"
-PORTS = {"postgres": 24743, "redis": 24789, "datastorage": 24200, "datastorage_health": 24281}
-PORTS |= {"datastorage_metrics": 24290}
+PORTS = {"postgres": 24843, "redis": 24889, "datastorage": 24300, "datastorage_health": 24381}
+PORTS |= {"datastorage_metrics": 24390}
 STACK = Stack("mol-v1", PORTS, HOME)
 V1: dict[str, Any] = {"stack_contract": "v1", "datastorage_auth": "stub", "stack_stop_timeout": 1}
 PROVEN = "7/7 in PostgreSQL, 7/7 in a verified chain, 0 in the DLQ"

@@ -18,7 +18,7 @@ import pytest
 STATE = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "kubernaut-integration"
 DIRECTORY = STATE / "workflowexecution-mol-v1"
 PREFIX = "workflowexecution_mol-v1_"
-API, HEALTH, METRICS = 24200, 24281, 24290
+API, HEALTH, METRICS = 24300, 24381, 24390
 EVENTS = "/api/v1/audit/events"
 
 
@@ -78,7 +78,7 @@ def test_events_of_the_tokens_owner_are_written_and_chained(token):
     status, body = ask("POST", API, "/api/v1/audit/verify-chain", {"correlation_id": correlation}, token)
     answer = json.loads(body)
     assert (status, answer["is_valid"], answer["total_events"], answer["verified_events"]) == (200, True, 3, 3)
-    address = "host=127.0.0.1 port=24743 dbname=action_history user=slm_user password=test_password"
+    address = "host=127.0.0.1 port=24843 dbname=action_history user=slm_user password=test_password"
     with psycopg.connect(address) as connection:
         connection.execute("DELETE FROM audit_events WHERE correlation_id = %s", (correlation,))
 
