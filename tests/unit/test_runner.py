@@ -191,9 +191,9 @@ def test_the_program_ends_with_its_count_and_a_failure_is_its_exit_status(
 def test_stages_of_one_lane_run_one_after_the_other(runner: ModuleType) -> None:
     stages = [
         runner.Stage("ruff", stage_that_calls("true")),
-        runner.Stage("live", stage_that_calls("true"), runner.HERE),
+        runner.Stage("live", stage_that_calls("true"), runner.DATA),
         runner.Stage("remote", stage_that_calls("true"), runner.HOSTS),
-        runner.Stage("default", stage_that_calls("true"), runner.HERE),
+        runner.Stage("default", stage_that_calls("true"), runner.DATA),
         runner.Stage("sanity", stage_that_calls("true")),
     ]
     names = [[stage.name for stage in piece] for piece in runner.in_lanes(stages)]
