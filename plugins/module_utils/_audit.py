@@ -292,6 +292,17 @@ def _reason(error: Exception) -> str:
     return " ".join(str(error).split())[:EVIDENCE_WIDTH] or type(error).__name__
 
 
+def _no_tls(error: _http.HttpTlsError) -> PhaseError:
+    """Return the failure that the two sides found no TLS."""
+    if isinstance(error, _http.HttpPlainError):
+        cause, wrong = "tls-unwanted", "DataStorage's API speaks no TLS"
+        remedy = "write datastorage_external without https://, or leave datastorage_tls out"
+    else:
+        cause, wrong = "tls-untrusted", "DataStorage and this host find no TLS"
+        remedy = "name the certificate to trust (datastorage_ca_file), or correct datastorage_tls"
+    return _failure(cause, "%s: %s." % (wrong, remedy), [str(error)])
+
+
 class Verifier:
     """One proof against one stack."""
 
@@ -363,22 +374,9 @@ class Verifier:
                 % self.service,
                 [str(error)],
             ) from error
-        except _http.HttpPlainError as error:
-            self.posted = self.in_doubt = False
-            raise _failure(
-                "tls-unwanted",
-                "DataStorage's API speaks no TLS: write datastorage_external without https://, or leave datastorage_tls"
-                " out.",
-                [str(error)],
-            ) from error
         except _http.HttpTlsError as error:
             self.posted = self.in_doubt = False
-            raise _failure(
-                "tls-untrusted",
-                "DataStorage and this host find no TLS: name the certificate to trust (datastorage_ca_file), or correct"
-                " datastorage_tls.",
-                [str(error)],
-            ) from error
+            raise _no_tls(error) from error
         except _http.HttpTimeoutError as error:
             found = self.diagnosis()
             raise _failure(
