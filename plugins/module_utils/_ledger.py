@@ -164,8 +164,8 @@ def _demand_same_files(
     inserted = [m for m in migrations if m.version < newest and m.version not in applied]
     if ledger and len(changed) + len(removed) == len(applied) >= SEVERAL:
         raise PhaseError(
-            "This database was migrated from other files: none of the %d in its ledger (%s and so on) is in "
-            "migrations_dir as it was then; set migrations_dir to their directory, or %s."
+            "This database was migrated from other files, such as another contract's: none of the %d in its ledger (%s "
+            "and so on) is in migrations_dir as it was then; set migrations_dir or stack_contract to theirs, or %s."
             % (len(ledger), ledger[0].name, RESET),
             cause="migration-changed",
         )

@@ -151,7 +151,9 @@ def test_another_set_of_files_is_called_so_whatever_is_allowed() -> None:
     theirs = [row(A, version=version, checksum="feed") for version in range(1, 6)]
     for policy in (STRICT, Policy(allow_removed=True, allow_inserted=True)):
         message = refusal(FILES, theirs, FACTS, policy).message
-        assert re.search(r"migrated from other files: none of the 5 .* set migrations_dir", message)
+        assert re.search(
+            r"migrated from other files, such as another contract's: none of the 5 .* set migrations_dir", message
+        )
 
 
 def test_every_problem_is_named() -> None:
