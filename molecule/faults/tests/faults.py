@@ -225,7 +225,7 @@ def migrating(then: Strike) -> Strike:
     """Return a strike that waits until that migration runs."""
 
     def strike(scene: Scene) -> None:
-        running = "SELECT 1 FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep(60)%' AND state = 'active'"
+        running = "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
         with scene.connect() as connection:
             until("the migration", lambda: connection.execute(running).fetchone())
         then(scene)
