@@ -85,6 +85,7 @@ def test_what_did_not_change_is_not_built_again(checkout: Checkout, stack: Stack
 
 @pytest.mark.slow
 def test_what_changed_is(checkout: Checkout, stack: Stack) -> None:
+    stack.play("integration", **checkout.variables).ok()  # no other slow test has done so
     before = image_of(stack)
     main = checkout.root / "reference_datastorage" / "__main__.py"
     main.write_text(main.read_text() + "# changed\n")

@@ -28,7 +28,7 @@ REFUSED = "stack_fresh: true). [migration-changed]"
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A stack of contract v0."""
-    ports = {"postgres": 28143, "redis": 28189, "datastorage": 28100}
+    ports = {"postgres": 28143, "redis": 28189, "datastorage": 28170}
     ports |= {"datastorage_health": 28181, "datastorage_metrics": 28190}
     stack = Stack("generation", ports, tmp_path_factory.mktemp("state"))
     try:
@@ -45,8 +45,8 @@ def ids(stack: Stack) -> list[str]:
 
 def test_what_was_left_out_is_finished_by_what_the_run_has_noted(tmp_path: Path) -> None:
     """Images, migrations and limits are those of the first run, whatever the second one's directory."""
-    ports = {"postgres": 28243, "redis": 28289, "datastorage": 28200}
-    ports |= {"datastorage_health": 28281, "datastorage_metrics": 28290}
+    ports = {"postgres": 28543, "redis": 28589, "datastorage": 28500}
+    ports |= {"datastorage_health": 28581, "datastorage_metrics": 28590}
     stack = Stack("finish", ports, tmp_path / "state")
     migrations = shutil.copytree(ROOT / "roles/migrations/files/v1", tmp_path / "migrations")
     given = {**TO_V1, "migrations_dir": os.path.relpath(migrations), "datastorage_memory": "300m"}
