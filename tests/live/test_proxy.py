@@ -25,7 +25,7 @@ def behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stack]:
         monkeypatch.delenv(name, raising=False)
     for name, value in PROXIES.items():
         monkeypatch.setenv(name, value)
-    ports = {"postgres": 27943, "redis": 27789, "datastorage": 27400}
+    ports = {"postgres": 27963, "redis": 27789, "datastorage": 27400}
     stack = Stack("proxy", ports, tmp_path)
     stack.remove(stack_stop_timeout=1)
     yield stack
