@@ -37,6 +37,14 @@ GATES: dict[str, tuple[Callable[[Any, Context], Any], _ready.Ask]] = {
 }
 
 
+#: Options that nobody has to give.
+DEFAULTS: dict[str, Any] = {
+    name: option.get("default")
+    for phase in (_ready.POSTGRES_PHASE, _ready.REDIS_PHASE, _ready.DATASTORAGE_PHASE)
+    for name, option in phase.argument_spec.items()
+}
+
+
 def podman(stack: dict, *arguments: str) -> str:
     """Call the stack's podman."""
     return subprocess.run([stack["podman"], *arguments], capture_output=True, text=True, check=True).stdout.strip()
@@ -97,23 +105,16 @@ def measure(stack: dict, password: str) -> bool:
     missed = False
     for component in GATES:
         options: dict[str, Any] = {
-            "postgres_host": "127.0.0.1",
+            **DEFAULTS,
             "postgres_port": stack["postgres"]["port"],
             "postgres_database": stack["postgres"]["database"],
             "postgres_user": stack["postgres"]["user"],
             "postgres_password": password,
-            "redis_host": "127.0.0.1",
             "redis_port": stack["redis"]["port"],
-            "redis_password": "",
-            "datastorage_host": "127.0.0.1",
             "datastorage_port": int(stack["datastorage"]["url"].rsplit(":", 1)[1]),
-            "health_port": 0,
-            "path": "/health",
-            "expect": {"status": "healthy", "database": "connected"},
             "container": stack[component]["container"],
             "podman": stack["podman"],
             "timeout": 30.0,
-            "stable_for": 0.0,
         }
         for name, measured, limit in (("opens", opens, OPENS), ("notices an end", notices, NOTICES)):
             seconds = sorted(measured(component, stack, options) for _round in range(ROUNDS))
