@@ -21,6 +21,7 @@ from ansible_collections.kubernaut.integration.plugins.module_utils._adr030_yaml
     TEXT,
     ZERO,
 )
+from ansible_collections.kubernaut.integration.plugins.module_utils._durations import nanoseconds
 from ansible_collections.kubernaut.integration.plugins.module_utils._files import MASK
 from ansible_collections.kubernaut.integration.plugins.module_utils._phase import Options
 
@@ -39,27 +40,11 @@ REDIS_SECRETS = "redis-secrets.yaml"
 RESERVED = 3
 
 DURATION, BYTES = "Go duration", "bytes"
-_UNITS = {"ns": 1, "us": 10**3, "µs": 10**3, "μs": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
-_TERM = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h)")
-_DURATION = re.compile(r"[-+]?(?:0|(?:%s)+)" % _TERM.pattern)
 _BYTES = re.compile(r"\s*([+-]?[0-9]+)")
 #: Underscores are no part of a host name elsewhere, but of many a container's.
 _HOST_NAME = re.compile(r"[A-Za-z0-9._-]+")
 #: Name and password as addresses have them: before an ``@``, behind ``//`` or with a colon between the two.
 _LOGIN = re.compile(r"(?<=//)\S+(?=@)|(?<!\S)(?!\S*//)\S*:\S+(?=@)")
-
-
-def nanoseconds(text: str) -> Optional[int]:
-    """Return a Go duration such as ``1h30m``, or None when Go's parser refuses it."""
-    if not _DURATION.fullmatch(text):
-        return None
-    total = 0
-    for number, unit in _TERM.findall(text):
-        whole, _dot, fraction = number.partition(".")
-        total += int(whole or 0) * _UNITS[unit] + int(fraction or 0) * _UNITS[unit] // 10 ** len(fraction)
-    if total >= 2**63:
-        return None
-    return -total if text.startswith("-") else total
 
 
 def leading_bytes(text: str) -> Optional[int]:

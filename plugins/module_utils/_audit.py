@@ -20,7 +20,13 @@ from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Mapping, NamedTuple
 from urllib.parse import urlencode
 
 from ansible_collections.kubernaut.integration.plugins.module_utils import _gate, _http
-from ansible_collections.kubernaut.integration.plugins.module_utils._causes import POSTGRES, UNKNOWN, Evidence, explain
+from ansible_collections.kubernaut.integration.plugins.module_utils._causes import (
+    DATASTORAGE,
+    POSTGRES,
+    UNKNOWN,
+    Evidence,
+    explain,
+)
 from ansible_collections.kubernaut.integration.plugins.module_utils._contract import Contract
 from ansible_collections.kubernaut.integration.plugins.module_utils._contracts import CONTRACTS, customised
 from ansible_collections.kubernaut.integration.plugins.module_utils._phase import (
@@ -81,9 +87,9 @@ SQL_CAUSES: Mapping[str, Finding] = {
     ),
     "53100": Finding("disk-full", "PostgreSQL has no disk space left: free some on its volume"),
 }
+_REFUSED = Finding("insert-refused", "PostgreSQL refuses the insert")
 #: What contract v1 answers when it cannot ask about a token.
 _API_SERVER = re.compile(r"\b(?:Authentication|Authorization) service unavailable")
-_REFUSED = Finding("insert-refused", "PostgreSQL refuses the insert")
 
 
 @dataclass
@@ -293,14 +299,11 @@ def _reason(error: Exception) -> str:
 
 
 def _no_tls(error: _http.HttpTlsError) -> PhaseError:
-    """Return the failure that the two sides found no TLS."""
-    if isinstance(error, _http.HttpPlainError):
-        cause, wrong = "tls-unwanted", "DataStorage's API speaks no TLS"
-        remedy = "write datastorage_external without https://, or leave datastorage_tls out"
-    else:
-        cause, wrong = "tls-untrusted", "DataStorage and this host find no TLS"
-        remedy = "name the certificate to trust (datastorage_ca_file), or correct datastorage_tls"
-    return _failure(cause, "%s: %s." % (wrong, remedy), [str(error)])
+    """Return the failure that the two sides found no TLS; cause and remedy are those of a gate."""
+    named = explain(Evidence(DATASTORAGE, error.state, str(error)))
+    plain = isinstance(error, _http.HttpPlainError)
+    wrong = named.sentence if plain else "DataStorage and this host find no TLS"
+    return _failure(named.id, "%s: %s." % (wrong, named.action), [str(error)])
 
 
 class Verifier:

@@ -40,11 +40,18 @@ class HttpBrokenError(HttpError):
 
 
 class HttpTlsError(HttpError):
-    """The two sides found no TLS that both take: the request was not sent."""
+    """The two sides found no TLS that both take: the request was not sent.
+
+    ``state`` is what a gate calls it.
+    """
+
+    state = "tls"
 
 
 class HttpPlainError(HttpTlsError):
     """What answers speaks no TLS at all."""
+
+    state = "plain"
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from ansible.module_utils.parsing.convert_bool import boolean
 
 from ansible_collections.kubernaut.integration.plugins.module_utils import _http, _ports, _rootless, _sql_files
 from ansible_collections.kubernaut.integration.plugins.module_utils._access import judge_kubeconfig
-from ansible_collections.kubernaut.integration.plugins.module_utils._adr030_keys import nanoseconds
 from ansible_collections.kubernaut.integration.plugins.module_utils._contracts import AUTO, CONTRACTS
+from ansible_collections.kubernaut.integration.plugins.module_utils._durations import nanoseconds
 from ansible_collections.kubernaut.integration.plugins.module_utils._files import read
 from ansible_collections.kubernaut.integration.plugins.module_utils._image_plan import find_source
 from ansible_collections.kubernaut.integration.plugins.module_utils._partitions import parse_today

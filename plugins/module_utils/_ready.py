@@ -90,14 +90,18 @@ def _evidence_of(watch: Optional[Watch]) -> Tuple[FrozenSet[str], Dict[str, Any]
         return frozenset(), {}, None
 
 
+def asked_at(subject: str, options: Options) -> str:
+    """Return the option that says at which port a gate asks."""
+    return "health_port" if options.get("health_port") else PREFIXES.get(subject, "") + "_port"
+
+
 def name_cause(subject: str, verdict: Verdict, watch: Optional[Watch], options: Options, marks: Sequence[str]) -> Named:
     """Return the cause of a gate that did not open.
 
     :param marks: facts that were found out by asking elsewhere.
     """
     found, values, code = _evidence_of(watch)
-    prefix = PREFIXES.get(subject, "")
-    asked = "health_port" if options.get("health_port") else prefix + "_port"
+    prefix, asked = PREFIXES.get(subject, ""), asked_at(subject, options)
     state, said = verdict.last.state, verdict.last.detail
     busy = [seen for seen in verdict.observations if seen.state in _BUSY]
     if state in _NO_ANSWER and busy:
@@ -191,7 +195,7 @@ def _gate(
     if options.get("health_port") and verdict.last.state in _NO_ANSWER and api_answers(options):
         marks = (_causes.API_ANSWERS,)
     if watch and prefix and verdict.last.state in _NO_ANSWER:
-        asked = "health_port" if options.get("health_port") else prefix + "_port"
+        asked = asked_at(subject, options)
         own = watch.own_address(options[asked])
         there = {**options, prefix + "_host": own[0], asked: own[1]} if own else None
         if there and attempt(lambda left: ask(there, left), ATTEMPT).ready:
@@ -335,17 +339,20 @@ def _redis_refusal(text: str) -> Observation:
 
 def health_of(options: Options) -> _http.Service:
     """Return where DataStorage says how it is: a port of its own speaks plain HTTP, whatever the API does."""
-    host = options["datastorage_host"]
     if options["health_port"]:
-        return _http.Service(host, options["health_port"])
-    return _http.Service(host, options["datastorage_port"], tls=_http.trust(options))
+        return _http.Service(options["datastorage_host"], options["health_port"])
+    return api_of(options)
+
+
+def api_of(options: Options) -> _http.Service:
+    """Return where DataStorage's API is."""
+    return _http.Service(options["datastorage_host"], options["datastorage_port"], tls=_http.trust(options))
 
 
 def api_answers(options: Options) -> bool:
     """Tell whether there is any answer at all at DataStorage's API."""
     try:
-        service = _http.Service(options["datastorage_host"], options["datastorage_port"], tls=_http.trust(options))
-        service.get(options["path"], ATTEMPT)
+        api_of(options).get(options["path"], ATTEMPT)
     except _http.HttpTlsError:
         return True  # it answered, in another way
     except (_http.HttpError, PhaseError):
@@ -365,10 +372,8 @@ def datastorage_observation(options: Options, left: float) -> Observation:
         return Observation(False, "refused", "nothing listens at the port yet (connection refused)")
     except _http.HttpTimeoutError as error:
         return Observation(False, "silent", str(error)[:300])
-    except _http.HttpPlainError as error:
-        return Observation(False, "plain", str(error)[:300], final=True)
     except _http.HttpTlsError as error:
-        return Observation(False, "tls", str(error)[:300], final=True)
+        return Observation(False, error.state, str(error)[:300], final=True)
     except _http.HttpError as error:
         return Observation(False, "unreachable", str(error)[:300])
     try:

@@ -31,17 +31,22 @@ def defaults() -> Mapping[str, Any]:
     return found
 
 
+def follows(variables: Mapping[str, Any]) -> dict[str, str]:
+    """Return what a checkout of kubernaut stands for where nothing else was said, as the roles' defaults have it."""
+    root = str(variables.get("kubernaut_dir") or "")
+    return {"migrations_dir": root + "/migrations", "datastorage_context": root} if root else {}
+
+
 def given(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings that somebody has made: what is a default, or follows from another, is left to the next run.
 
     :param settings: name -> value, as they hold in a run.
     """
-    root = str(settings.get("kubernaut_dir") or "")
-    follows = {"migrations_dir": root + "/migrations", "datastorage_context": root} if root else {}
+    derived = follows(settings)
     return {
         name: value
         for name, value in settings.items()
-        if value not in ("", {}) and value != follows.get(name) and str(value) != str(defaults().get(name, ""))
+        if value not in ("", {}) and value != derived.get(name) and str(value) != str(defaults().get(name, ""))
     }
 
 

@@ -14,6 +14,7 @@ from ansible.module_utils.parsing.convert_bool import boolean
 
 from ansible_collections.kubernaut.integration.plugins.module_utils._contracts import AUTO
 from ansible_collections.kubernaut.integration.plugins.module_utils._plan import PlanError, Told
+from ansible_collections.kubernaut.integration.plugins.plugin_utils._kept import follows
 
 
 def told(given: Mapping[str, Any]) -> Told:
@@ -42,6 +43,5 @@ def told(given: Mapping[str, Any]) -> Told:
     try:
         return Told(migrations=os.listdir(os.path.expanduser(directory)) if directory else [])
     except OSError as error:
-        root = str(given.get("kubernaut_dir") or "")
-        name = "kubernaut_dir" if root and directory == root + "/migrations" else "migrations_dir"
+        name = "kubernaut_dir" if directory == follows(given).get("migrations_dir") else "migrations_dir"
         raise PlanError(f"{name}: {directory}: {error.strerror}; name another directory.") from None

@@ -12,15 +12,18 @@ from typing import Any
 
 import psycopg
 import pytest
+import yaml
 
+from ansible_collections.kubernaut.integration.plugins.module_utils._state import state_home
 from ansible_collections.kubernaut.integration.tests.live.canary import Search
 from ansible_collections.kubernaut.integration.tests.live.playing import Run, Stack, podman
 
-HOME = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "kubernaut-integration"
-PORTS = {"postgres": 24843, "redis": 24889, "datastorage": 24300, "datastorage_health": 24381}
-PORTS |= {"datastorage_metrics": 24390}
-STACK = Stack("mol-v1", PORTS, HOME)
-V1: dict[str, Any] = {"stack_contract": "v1", "datastorage_auth": "stub", "stack_stop_timeout": 1}
+#: The stack that the scenario brought up.
+SCENARIO = yaml.safe_load(Path(os.environ["MOLECULE_FILE"]).read_text())
+VARIABLES = SCENARIO["provisioner"]["inventory"]["host_vars"]["localhost"]
+PORTS = {name.removesuffix("_port"): value for name, value in VARIABLES.items() if name.endswith("_port")}
+STACK = Stack(VARIABLES["stack_run_id"], PORTS, Path(state_home("")))
+V1 = {**{name: VARIABLES[name] for name in ("stack_contract", "datastorage_auth")}, "stack_stop_timeout": 1}
 PROVEN = "7/7 in PostgreSQL, 7/7 in a verified chain, 0 in the DLQ"
 
 
